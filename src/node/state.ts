@@ -1,0 +1,99 @@
+/**
+ * What a node should be: the whole of it, as the coordinator projects it and the node applies it.
+ * The messages of proto/baton/v1/node.proto, validated; their comments hold here too.
+ */
+import type { IpAddress, Prefix } from "../flow/address.ts";
+
+export type UnknownPolicy = "follow" | "drop" | "reset";
+export type ChannelKind = "direct" | "vxlan" | "ipip" | "gre" | "wireguard";
+
+/** 1 to {@link linkIdMax}: routing table, packet mark and proof port are derived from it. */
+export type LinkId = number;
+export const linkIdMax = 1023;
+
+/** A place in the event stream of one shard. */
+export interface ShardPosition {
+  readonly shard: number;
+  readonly sequence: bigint;
+}
+
+export interface AgentState {
+  readonly fabric: readonly Prefix[];
+  readonly probeSource: IpAddress;
+  readonly addresses: readonly AgentAddress[];
+  readonly links: readonly Link[];
+  readonly marks: readonly MarkRequest[];
+}
+
+export type Egress =
+  | { readonly kind: "normal" }
+  /** Connections opened from now on are noted as old ones. */
+  | { readonly kind: "armed"; readonly link: LinkId }
+  | { readonly kind: "channel"; readonly link: LinkId };
+
+export interface AgentAddress {
+  readonly address: IpAddress;
+  readonly private: IpAddress;
+  readonly generation: bigint;
+  readonly egress: Egress;
+  readonly holdOpens: boolean;
+  readonly follows: readonly Follow[];
+  readonly watchDrain: boolean;
+  readonly cut: boolean;
+}
+
+export interface Follow {
+  readonly owner: string;
+  readonly ownerPrivate: IpAddress;
+  readonly link: LinkId;
+  readonly unknown: UnknownPolicy;
+  readonly settled: boolean;
+  readonly loadId: string;
+  readonly loadAtLeast: readonly ShardPosition[];
+}
+
+export interface Link {
+  readonly id: LinkId;
+  readonly kind: ChannelKind;
+  readonly peer: string;
+  readonly localPrivate: IpAddress;
+  readonly peerPrivate: IpAddress;
+  /** "aa:bb:cc:dd:ee:ff" */
+  readonly peerLinkAddress: string;
+  readonly mtu: number;
+  readonly ownerEnd: boolean;
+}
+
+export interface MarkRequest {
+  readonly id: string;
+  readonly address: IpAddress;
+  readonly snapshot: boolean;
+}
+
+export interface GatewayState {
+  readonly fabric: readonly Prefix[];
+  readonly publicPrefixes: readonly Prefix[];
+  readonly probeSource: IpAddress;
+  readonly mappings: readonly Mapping[];
+  readonly accepts: readonly Accept[];
+  readonly proofs: readonly ProofRequest[];
+}
+
+export interface Mapping {
+  readonly address: IpAddress;
+  readonly private: IpAddress;
+  readonly generation: bigint;
+}
+
+export interface Accept {
+  readonly address: IpAddress;
+  readonly private: IpAddress;
+  readonly retiring: boolean;
+}
+
+export interface ProofRequest {
+  readonly id: string;
+  readonly link: LinkId;
+  readonly targetPrivate: IpAddress;
+  readonly mtu: number;
+}
