@@ -1,0 +1,242 @@
+/**
+ * From what a kernel shows of a connection to what baton calls a change of a flow.
+ *
+ * Owns the judgement of page 2 of the design, "whose is it": a connection counts when its outer form, the one on the
+ * wire, has a private address of this instance at one end and an end outside of the fabric at the other. The outer
+ * form differs from what an application sees where the host translates addresses itself (containers).
+ */
+import { type IpAddress, type Prefix, parsePrefix } from "./address.ts";
+import type { FlowKey, FlowState, Protocol } from "./flow.ts";
+import { PrefixSet } from "./prefix-set.ts";
+
+/** One direction of a connection. */
+export interface Tuple {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+}
+
+/** `NONE` is what conntrack says before it has judged the first packet. */
+export type ConntrackTcpState =
+  | "NONE"
+  | "SYN_SENT"
+  | "SYN_RECV"
+  | "ESTABLISHED"
+  | "FIN_WAIT"
+  | "CLOSE_WAIT"
+  | "LAST_ACK"
+  | "TIME_WAIT"
+  | "CLOSE"
+  | "SYN_SENT2";
+
+/** A conntrack entry, as an event or a listing shows it. */
+export interface ConntrackRecord {
+  /** A listing's records are `update`. */
+  readonly event: "new" | "update" | "destroy";
+  readonly protocol: Protocol;
+  /** The opener's first packet, before this host translated anything. */
+  readonly original: Tuple;
+  /** Packets of the other direction, as they come in: the translation of this host is seen here. */
+  readonly reply: Tuple;
+  /** Absent for UDP, and for events that tell of something else (a mark, for instance). */
+  readonly tcpState?: ConntrackTcpState;
+  /** IPS_* bits of the kernel. */
+  readonly status: number;
+  readonly mark: number;
+  readonly id: number;
+  /** Until the kernel forgets the entry; absent where it does not say. */
+  readonly timeoutSeconds?: number;
+}
+
+export type TcpSocketState =
+  | "ESTABLISHED"
+  | "SYN_SENT"
+  | "SYN_RECV"
+  | "FIN_WAIT1"
+  | "FIN_WAIT2"
+  | "TIME_WAIT"
+  | "CLOSE"
+  | "CLOSE_WAIT"
+  | "LAST_ACK"
+  | "LISTEN"
+  | "CLOSING";
+
+/** The ends and the state of a TCP socket. IPv4 addresses are never in their mapped form. */
+export interface SocketSighting {
+  readonly local: IpAddress;
+  readonly localPort: number;
+  readonly remote: IpAddress;
+  readonly remotePort: number;
+  readonly state: TcpSocketState;
+}
+
+/** Who sent the first packet: the peer (`in`) or this instance (`out`). */
+export type FlowDirection = "in" | "out";
+
+export interface FlowChange {
+  readonly key: FlowKey;
+  readonly state: FlowState;
+  /** Absent where it can't be told, as for an established socket. */
+  readonly direction?: FlowDirection;
+  /** Generation of the public address now. */
+  readonly generation: bigint;
+  /**
+   * Said closed only because conntrack dropped an entry whose last known state was a live one. It forgets half-closed
+   * connections that live on: ask the sockets before believing it.
+   */
+  readonly forgotten: boolean;
+}
+
+export interface PublicAddress {
+  readonly address: IpAddress;
+  readonly generation: bigint;
+}
+
+/** What this instance's connections are judged by. */
+export interface Vantage {
+  /** By private address. */
+  readonly owned: ReadonlyMap<IpAddress, PublicAddress>;
+  readonly internal: PrefixSet;
+}
+
+/** Ends that can't be behind a gateway: loopback, link-local, multicast, unspecified, broadcast. */
+const neverExternal = [
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "224.0.0.0/4",
+  "255.255.255.255/32",
+  "::/128",
+  "::1/128",
+  "fe80::/10",
+  "ff00::/8",
+].flatMap((text) => parsePrefix(text) ?? []);
+
+export function createVantage(owned: ReadonlyMap<IpAddress, PublicAddress>, fabric: readonly Prefix[]): Vantage {
+  return { owned, internal: new PrefixSet([...fabric, ...neverExternal]) };
+}
+
+/** The change that a conntrack event tells of; nothing if it is none of ours or tells nothing of the state. */
+export function observeConntrack(record: ConntrackRecord, vantage: Vantage): FlowChange | undefined {
+  const state = flowStateOfConntrack(record);
+  if (state === undefined) return undefined;
+  const forgotten = record.event === "destroy" && !endedBefore(record);
+  const { protocol, original, reply } = record;
+  // Inbound, the original tuple is the one on the wire; outbound, the reply tuple is, turned round.
+  const inbound = vantage.owned.get(original.destination);
+  if (inbound !== undefined) {
+    const { destinationPort: port, source: peer, sourcePort: peerPort } = original;
+    if (!isExternal(peer, vantage)) return undefined;
+    const key = { address: inbound.address, protocol, peer, peerPort, port };
+    return { key, state, direction: "in", generation: inbound.generation, forgotten };
+  }
+  const outbound = vantage.owned.get(reply.destination);
+  if (outbound === undefined) return undefined;
+  const { destinationPort: port, source: peer, sourcePort: peerPort } = reply;
+  if (!isExternal(peer, vantage)) return undefined;
+  const key = { address: outbound.address, protocol, peer, peerPort, port };
+  return { key, state, direction: "out", generation: outbound.generation, forgotten };
+}
+
+/** The change that a TCP socket in a listing tells of; nothing for listeners and for what is none of ours. */
+export function observeSocket(socket: SocketSighting, vantage: Vantage): FlowChange | undefined {
+  const state = flowStateOfSocket(socket.state);
+  const ours = vantage.owned.get(socket.local);
+  if (state === undefined || ours === undefined || !isExternal(socket.remote, vantage)) return undefined;
+  const { localPort: port, remote: peer, remotePort: peerPort } = socket;
+  const key: FlowKey = { address: ours.address, protocol: "tcp", peer, peerPort, port };
+  const change = { key, state, generation: ours.generation, forgotten: false };
+  if (socket.state === "SYN_SENT") return { ...change, direction: "out" };
+  if (socket.state === "SYN_RECV") return { ...change, direction: "in" };
+  return change;
+}
+
+/**
+ * The flows that listings of sockets and conntrack, taken together, show. Where a socket exists it is the truth;
+ * conntrack alone counts for what has no socket in this namespace: translated connections, UDP, and handshakes (an
+ * answered SYN cookie has none yet). An untranslated TCP entry without a socket is a left-over.
+ */
+export function observeListings(
+  sockets: Iterable<SocketSighting>,
+  records: Iterable<ConntrackRecord>,
+  vantage: Vantage,
+): FlowChange[] {
+  const changes: FlowChange[] = [];
+  for (const record of records) {
+    const change = observeConntrack(record, vantage);
+    if (change === undefined) continue;
+    if (record.protocol === "udp" || isTranslated(record) || change.state === "half-open") changes.push(change);
+  }
+  for (const socket of sockets) {
+    const change = observeSocket(socket, vantage);
+    if (change !== undefined) changes.push(change);
+  }
+  return changes;
+}
+
+/** Whether this host rewrites an address or a port of the connection. */
+export function isTranslated({ original, reply }: ConntrackRecord): boolean {
+  return (
+    original.source !== reply.destination ||
+    original.destination !== reply.source ||
+    original.sourcePort !== reply.destinationPort ||
+    original.destinationPort !== reply.sourcePort
+  );
+}
+
+function isExternal(peer: IpAddress, vantage: Vantage): boolean {
+  return !vantage.owned.has(peer) && !vantage.internal.contains(peer);
+}
+
+function flowStateOfConntrack(record: ConntrackRecord): FlowState | undefined {
+  if (record.event === "destroy") return "closed";
+  if (record.protocol === "udp") return "open";
+  switch (record.tcpState) {
+    case undefined:
+    case "NONE":
+      return undefined;
+    case "SYN_SENT":
+    case "SYN_RECV":
+    case "SYN_SENT2":
+      return "half-open";
+    case "ESTABLISHED":
+      return "open";
+    case "FIN_WAIT":
+    case "CLOSE_WAIT":
+    case "LAST_ACK":
+      return "closing";
+    case "TIME_WAIT":
+    case "CLOSE":
+      return "closed";
+    default:
+      return record.tcpState satisfies never;
+  }
+}
+
+function endedBefore(record: ConntrackRecord): boolean {
+  return record.protocol === "udp" || record.tcpState === "TIME_WAIT" || record.tcpState === "CLOSE";
+}
+
+function flowStateOfSocket(state: TcpSocketState): FlowState | undefined {
+  switch (state) {
+    case "LISTEN":
+      return undefined;
+    case "SYN_SENT":
+    case "SYN_RECV":
+      return "half-open";
+    case "ESTABLISHED":
+      return "open";
+    case "FIN_WAIT1":
+    case "FIN_WAIT2":
+    case "CLOSE_WAIT":
+    case "CLOSING":
+    case "LAST_ACK":
+      return "closing";
+    case "TIME_WAIT":
+    case "CLOSE":
+      return "closed";
+    default:
+      return state satisfies never;
+  }
+}
