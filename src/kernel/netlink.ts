@@ -158,6 +158,11 @@ export class NetlinkSocket implements Disposable {
     return this.#socket.receive(buffer, flags);
   }
 
+  /** How long {@link receive} waits for a datagram. */
+  setReceiveTimeout(timeoutMs: number): void {
+    this.#socket.setReceiveTimeout(timeoutMs);
+  }
+
   /** Bytes that the kernel granted: all of them with CAP_NET_ADMIN, else up to net.core.rmem_max. */
   setReceiveBuffer(bytes: number): number {
     if (this.#socket.trySetOption(optionLevel.socket, socketOption.receiveBufferForce, bytes) !== undefined)
