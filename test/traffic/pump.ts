@@ -1,0 +1,54 @@
+/** Writes the endless content to a stream, as fast as it takes it or at a given rate. */
+import type { Writable } from "node:stream";
+import { contentAt } from "./content.ts";
+
+const chunkBytes = 65_536;
+const tickMs = 20;
+
+export interface PumpOptions {
+  readonly from: number;
+  /** Exclusive; Infinity: until `stop`. */
+  readonly to: number;
+  /** 0: as fast as the stream takes it. */
+  readonly bytesPerSecond: number;
+  readonly done?: () => void;
+}
+
+/** Stops it, and says where the next byte would have come from. */
+export type StopPump = () => number;
+
+export function pump(stream: Writable, options: PumpOptions): StopPump {
+  let position = options.from;
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  const stop = () => {
+    stopped = true;
+    clearInterval(timer);
+    stream.off("drain", step);
+    return position;
+  };
+  /** False when the stream wants to be drained first, or nothing is left to write. */
+  const write = (most: number): boolean => {
+    const length = Math.min(most, options.to - position);
+    const more = stream.write(contentAt(position, length));
+    position += length;
+    if (position < options.to) return more;
+    stop();
+    options.done?.();
+    return false;
+  };
+  function step(): void {
+    while (!stopped && write(chunkBytes));
+  }
+  if (options.bytesPerSecond > 0) {
+    const perTick = Math.max(1, Math.round((options.bytesPerSecond * tickMs) / 1000));
+    timer = setInterval(() => {
+      if (!stream.writableNeedDrain) write(perTick);
+    }, tickMs);
+  } else {
+    stream.on("drain", step);
+    step();
+  }
+  stream.once("close", stop);
+  return stop;
+}
