@@ -1,0 +1,93 @@
+import { describe, expect, test } from "vitest";
+import { noObjects, renderAgentRuleset } from "../../../src/dataplane/agent-ruleset.ts";
+import type { AgentAddress, UnknownPolicy } from "../../../src/node/state.ts";
+import { agentState, follow, host, ip, plain, states, targetLink } from "./agent-states.ts";
+
+function rulesOf(text: string, chain: string): string[] {
+  const prefix = `add rule inet baton ${chain} `;
+  return text
+    .split("\n")
+    .filter((line) => line.startsWith(prefix))
+    .map((line) => line.slice(prefix.length));
+}
+
+function holder(change: Partial<AgentAddress>) {
+  return agentState([{ ...plain, private: ip("10.77.0.12"), follows: [follow], ...change }], [targetLink]);
+}
+
+describe("the agent's ruleset", () => {
+  test.each(Object.entries(states))("for %s is this, to the byte", async (name, state) => {
+    const { text } = renderAgentRuleset(state, host, noObjects);
+    await expect(text).toMatchFileSnapshot(`./golden/${name}.nft`);
+  });
+
+  test("is the same text for the same state", () => {
+    const first = renderAgentRuleset(states.targetArmed, host, noObjects);
+    const second = renderAgentRuleset(states.targetArmed, host, first.objects);
+    expect(second.text).toBe(first.text);
+  });
+
+  test("never flushes or deletes a set that is still wanted (D6)", () => {
+    const { objects } = renderAgentRuleset(states.targetArmed, host, noObjects);
+    const { text } = renderAgentRuleset(states.targetDraining, host, objects);
+    expect(text).not.toMatch(/(flush|delete) set/);
+  });
+
+  test("removes chains, sets and counters that are no longer wanted, users before the used", () => {
+    const { objects } = renderAgentRuleset(states.targetArmed, host, noObjects);
+    const { text } = renderAgentRuleset(states.steady, host, objects);
+    expect(text).toContain("delete set inet baton follow_5\n");
+    expect(text).toContain("delete counter inet baton followed_packets_5\n");
+    const lines = text.split("\n");
+    const lastFlush = lines.findLastIndex((line) => line.startsWith("flush chain"));
+    const firstDelete = lines.findIndex((line) => line.startsWith("delete"));
+    expect(firstDelete).toBeGreaterThan(lastFlush);
+  });
+
+  test("marks return traffic before it touches a set, so that a full set costs no packet (trap 7)", () => {
+    const rules = rulesOf(renderAgentRuleset(states.targetDraining, host, noObjects).text, "return_link_5");
+    const mark = rules.findIndex((rule) => rule.startsWith("meta mark set"));
+    const firstUpdate = rules.findIndex((rule) => rule.includes("update @"));
+    expect(mark).toBeGreaterThanOrEqual(0);
+    expect(firstUpdate).toBeGreaterThan(mark);
+  });
+
+  test("learns from the owner's packets only (D3)", () => {
+    const { text } = renderAgentRuleset(states.targetDraining, host, noObjects);
+    const learning = text.split("\n").filter((line) => line.includes("update @learnt"));
+    expect(learning).toHaveLength(1);
+    expect(learning[0]).toContain(" return_link_5 ");
+  });
+
+  test.each<[UnknownPolicy, boolean, RegExp]>([
+    ["drop", false, /goto follow_link_5$/],
+    ["drop", true, /drop$/],
+    ["reset", false, /goto follow_link_5$/],
+    ["reset", true, /reject with tcp reset$/],
+    ["follow", true, /goto follow_link_5$/],
+  ])("with policy %s and settled %s an unknown packet meets %s", (unknown, settled, last) => {
+    const state = holder({ follows: [{ ...follow, unknown, settled }] });
+    const rules = rulesOf(renderAgentRuleset(state, host, noObjects).text, "unknown_10_77_0_12");
+    expect(rules.at(-1)).toMatch(last);
+  });
+
+  test("with two predecessors an unknown packet is dropped and looked up", () => {
+    const second = { ...follow, owner: "vm-c", ownerPrivate: ip("10.77.0.13"), link: 6 };
+    const links = [targetLink, { ...targetLink, id: 6, peer: "vm-c", peerPrivate: ip("10.77.0.13") }];
+    const state = agentState([{ ...plain, private: ip("10.77.0.12"), follows: [follow, second] }], links);
+    const rules = rulesOf(renderAgentRuleset(state, host, noObjects).text, "unknown_10_77_0_12");
+    expect(rules.at(-2)).toMatch(/log group 7701/);
+    expect(rules.at(-1)).toMatch(/drop$/);
+  });
+
+  test("holds back the target's own connections until the flip, and only then lets them go", () => {
+    const syn = "ip saddr 10.77.0.12 ip daddr != { 10.77.0.0/24 } tcp flags & (fin | syn | rst | ack) == syn drop";
+    expect(rulesOf(renderAgentRuleset(states.targetArmed, host, noObjects).text, "output_route")).toContain(syn);
+    expect(rulesOf(renderAgentRuleset(states.targetDraining, host, noObjects).text, "output_route")).not.toContain(syn);
+  });
+
+  test("refuses a private address that no device carries", () => {
+    const state = agentState([], [{ ...targetLink, localPrivate: ip("10.77.0.99") }]);
+    expect(() => renderAgentRuleset(state, host, noObjects)).toThrow(/no device of this host carries 10.77.0.99/);
+  });
+});

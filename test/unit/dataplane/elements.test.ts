@@ -1,0 +1,40 @@
+import { describe, expect, test } from "vitest";
+import { addFlows, addHalfOpen, endFlows, setBoundPorts } from "../../../src/dataplane/elements.ts";
+import type { FlowKey } from "../../../src/flow/flow.ts";
+import { ip } from "./agent-states.ts";
+
+function key(peerPort: number): FlowKey {
+  return { address: ip("203.0.113.10"), protocol: "tcp", peer: ip("198.51.100.2"), peerPort, port: 80 };
+}
+
+describe("changes of the agent's sets", () => {
+  test("of no flows are no commands", () => {
+    expect([addFlows("follow", 5, []), addHalfOpen(5, [], 64), endFlows(5, [])].join("")).toBe("");
+  });
+
+  test("add many flows by one command", () => {
+    expect(addFlows("follow", 5, [key(1000), key(1001)])).toBe(
+      "add element inet baton follow_5 { 198.51.100.2 . 1000 . 80, 198.51.100.2 . 1001 . 80 }\n",
+    );
+  });
+
+  test("end a flow in every set that may hold it, and remember it as ended", () => {
+    const commands = endFlows(5, [key(1000)])
+      .trimEnd()
+      .split("\n");
+    expect(commands[0]).toBe("add element inet baton closing_5 { 198.51.100.2 . 1000 . 80 timeout 120s }");
+    for (const set of ["follow_5", "learnt_5", "half_5"]) {
+      const added = commands.findIndex((command) => command.startsWith(`add element inet baton ${set} `));
+      const deleted = commands.findIndex((command) => command.startsWith(`delete element inet baton ${set} `));
+      expect(added).toBeGreaterThanOrEqual(0);
+      expect(deleted).toBeGreaterThan(added);
+    }
+  });
+
+  test("replace the ports of bound listeners", () => {
+    expect(setBoundPorts(ip("10.77.0.12"), [80, 443])).toBe(
+      "flush set inet baton bound_10_77_0_12\nadd element inet baton bound_10_77_0_12 { 80, 443 }\n",
+    );
+    expect(setBoundPorts(ip("10.77.0.12"), [])).toBe("flush set inet baton bound_10_77_0_12\n");
+  });
+});
