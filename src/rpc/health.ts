@@ -1,5 +1,5 @@
 /** The standard health service, grpc.health.v1. */
-import type { ServiceDefinition, UntypedServiceImplementation } from "@grpc/grpc-js";
+import { type handleUnaryCall, type ServiceDefinition, status, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   type HealthCheckRequest,
   type HealthCheckResponse,
@@ -7,7 +7,7 @@ import {
   HealthService,
 } from "../gen/grpc/health/v1/health.ts";
 import { sleep } from "../runtime/retry.ts";
-import { type CallContext, type Reply, streamHandler, unaryHandler } from "./handler.ts";
+import { type CallContext, streamHandler } from "./handler.ts";
 
 /** How often a watched health is looked at again. */
 const watchIntervalMs = 1_000;
@@ -22,22 +22,22 @@ export function healthService(
     if (service !== "" && !names.has(service)) return SERVICE_UNKNOWN;
     return ready() ? SERVING : NOT_SERVING;
   };
-  const check = async ({ service }: HealthCheckRequest): Promise<Reply<HealthCheckResponse>> => {
-    const status = statusOf(service);
-    if (status !== SERVICE_UNKNOWN) return { ok: true, value: { status } };
-    return { ok: false, error: { code: "UNKNOWN_INSTANCE", message: `this server has no service ${service}` } };
+  const check: handleUnaryCall<HealthCheckRequest, HealthCheckResponse> = ({ request }, callback) => {
+    const state = statusOf(request.service);
+    if (state !== SERVICE_UNKNOWN) callback(null, { status: state });
+    else callback({ code: status.NOT_FOUND, details: `this server has no service ${request.service}` });
   };
   async function* watch({ service }: HealthCheckRequest, { signal }: CallContext): AsyncGenerator<HealthCheckResponse> {
     let last: HealthCheckResponse["status"] | undefined;
     for (;;) {
-      const status = statusOf(service);
-      if (status !== last) yield { status };
-      last = status;
+      const current = statusOf(service);
+      if (current !== last) yield { status: current };
+      last = current;
       await sleep(watchIntervalMs, signal);
     }
   }
   const onBug = (error: unknown): void => {
     throw error;
   };
-  return [HealthService, { check: unaryHandler(check, onBug), watch: streamHandler(watch, onBug) }];
+  return [HealthService, { check, watch: streamHandler(watch, onBug) }];
 }

@@ -1,0 +1,68 @@
+/** Members and shards as ClusterService shows them, both ways. */
+import { type Member as MemberMessage, MemberState, type Shard as ShardMessage } from "../gen/baton/v1/cluster.ts";
+import { readEnum } from "./enums.ts";
+import { type Decoded, decode, FieldFault, readCount, readList, readName, readText } from "./fields.ts";
+
+const rolesMax = 16;
+
+export const memberStates = {
+  alive: MemberState.ALIVE,
+  suspect: MemberState.SUSPECT,
+  dead: MemberState.DEAD,
+  left: MemberState.LEFT,
+} as const;
+
+export interface MemberView {
+  readonly name: string;
+  readonly roles: readonly string[];
+  readonly address: string;
+  readonly state: keyof typeof memberStates;
+  /** 0 to 1. */
+  readonly load: number;
+}
+
+export interface ShardView {
+  readonly shard: number;
+  readonly primary: string;
+  /** Absent: one copy. */
+  readonly standby?: string;
+  readonly epoch: bigint;
+  /** Messages that the primary has not applied yet. */
+  readonly lag: number;
+  readonly flows: number;
+  readonly complete: boolean;
+}
+
+export function memberToProto(view: MemberView): MemberMessage {
+  return { ...view, roles: [...view.roles], state: memberStates[view.state] };
+}
+
+export function memberFromProto(message: MemberMessage): Decoded<MemberView> {
+  return decode(() => {
+    if (!(message.load >= 0 && message.load <= 1)) throw new FieldFault("load", "a number from 0 to 1", message.load);
+    return {
+      name: readName("name", message.name),
+      roles: readList("roles", message.roles, rolesMax, (role, field) => readName(field, role)),
+      address: readText("address", message.address),
+      state: readEnum("state", memberStates, message.state),
+      load: message.load,
+    };
+  });
+}
+
+export function shardToProto(view: ShardView): ShardMessage {
+  const { standby, lag, flows, ...same } = view;
+  return { ...same, standby: standby ?? "", lag: BigInt(lag), flows: BigInt(flows) };
+}
+
+export function shardFromProto(message: ShardMessage): Decoded<ShardView> {
+  return decode(() => ({
+    shard: message.shard,
+    primary: message.primary === "" ? "" : readName("primary", message.primary),
+    ...(message.standby !== "" && { standby: readName("standby", message.standby) }),
+    epoch: message.epoch,
+    lag: readCount("lag", message.lag),
+    flows: readCount("flows", message.flows),
+    complete: message.complete,
+  }));
+}
