@@ -51,10 +51,10 @@ export class KernelSocket implements Disposable {
     if (cBind(this.#fd, address, address.length) < 0) throw this.#error("bind");
   }
 
-  /** The errno is a value here, for what can be sent depends on the bytes and on the network. */
+  /** Never waits. The errno is a value here, for what can be sent depends on the bytes and on the network. */
   send(bytes: Uint8Array, address: Uint8Array): ErrnoName | undefined {
     for (let attempt = 0; attempt < maxInterrupts; attempt++) {
-      const sent = cSendTo(this.#fd, bytes, bytes.length, 0, address, address.length);
+      const sent = cSendTo(this.#fd, bytes, bytes.length, messageFlag.dontWait, address, address.length);
       if (sent === bytes.length) return undefined;
       if (sent >= 0) return "EMSGSIZE";
       const errno = errnoName(koffi.errno());

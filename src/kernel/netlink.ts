@@ -99,12 +99,7 @@ export class NetlinkSocket implements Disposable {
 
   /** Like {@link request}, with a refusal as a value, for where one is expected. */
   tryRequest(type: number, flags: number, payload: Uint8Array, operation: string): NetlinkOutcome {
-    try {
-      return { ok: true, messages: this.request(type, flags, payload, operation) };
-    } catch (error) {
-      if (error instanceof KernelError) return { ok: false, error };
-      throw error;
-    }
+    return outcomeOf(() => this.request(type, flags, payload, operation));
   }
 
   /**
@@ -151,6 +146,11 @@ export class NetlinkSocket implements Disposable {
       if (!step.value.interrupted) break;
     }
     return messages;
+  }
+
+  /** Like {@link dump}, with a refusal as a value, for where one is expected. */
+  tryDump(type: number, payload: Uint8Array, operation: string): NetlinkOutcome {
+    return outcomeOf(() => this.dump(type, payload, operation));
   }
 
   /** One datagram of events into `buffer`; see {@link datagramBytes} for its size. */
@@ -210,6 +210,15 @@ export interface DumpEnd {
 export type NetlinkOutcome =
   | { readonly ok: true; readonly messages: readonly NetlinkMessage[] }
   | { readonly ok: false; readonly error: KernelError };
+
+function outcomeOf(call: () => readonly NetlinkMessage[]): NetlinkOutcome {
+  try {
+    return { ok: true, messages: call() };
+  } catch (error) {
+    if (error instanceof KernelError) return { ok: false, error };
+    throw error;
+  }
+}
 
 /** What an NLMSG_ERROR or NLMSG_DONE says: its errno and the kernel's words, or `undefined` when all is well. */
 export function refusalOf(message: NetlinkMessage): { errno: ErrnoName; detail: string } | undefined {
