@@ -1,0 +1,218 @@
+/**
+ * Tells the event stream of an instance's flows, without ever making the instance wait.
+ *
+ * One message of a shard is on its way at a time, so a repetition never overtakes its successor; shards go side by side.
+ * While the bus is away changes gather up to a limit; beyond it they are dropped and a snapshot is asked for.
+ */
+import type { IpAddress } from "../flow/address.ts";
+import { flowSubject, resyncAllSubject, resyncSubject } from "../flow/events.ts";
+import type { Flow } from "../flow/flow.ts";
+import {
+  type ChangeOutcome,
+  type FlowChange,
+  FlowSequencer,
+  type Ordered,
+  type Taken,
+  type Ticket,
+} from "../flow/sequencer.ts";
+import type { ShardPosition } from "../node/state.ts";
+import { shardOf } from "../placement/shard.ts";
+import { encodeFlowEventBatch } from "../rpc/flow-event-codec.ts";
+import { retry } from "../runtime/retry.ts";
+import { type Bus, BusError } from "./bus.ts";
+import { decodeResyncRequest } from "./resync-request.ts";
+
+export interface FlowPublisherOptions {
+  readonly bus: Bus;
+  readonly instance: string;
+  readonly shards: number;
+  /** One run of this agent: 16 random bytes. */
+  readonly boot: Uint8Array;
+  /** From a change to its message, at most, while the bus is there. */
+  readonly flushMs?: number;
+  readonly bufferedMax?: number;
+  /** Changes of this shard were lost, or a tracker asks: call {@link FlowPublisher.snapshotShard}. */
+  readonly onSnapshotNeeded: (shard: number, reason: string) => void;
+  /** A message could not be stored yet; it is tried again. */
+  readonly onError: (error: unknown) => void;
+}
+
+const defaultFlushMs = 50;
+/** Changes that wait for the bus: some 40 MB. */
+export const defaultBufferedMax = 200_000;
+/** Rows of one message: some 60 kB of NATS' megabyte. */
+const rowsMax = 2_000;
+const retryInitialMs = 100;
+const retryMaxMs = 2_000;
+/** For what is buffered to leave when the publisher is closed. */
+const closeTimeoutMs = 1_000;
+/** Snapshots of one shard that were asked for are this far apart, at least. */
+const snapshotPaceMs = 1_000;
+
+export class FlowPublisher implements AsyncDisposable {
+  readonly #options: FlowPublisherOptions;
+  readonly #sequencer: FlowSequencer;
+  readonly #boot: string;
+  readonly #closed = new AbortController();
+  readonly #timers = new Map<number, NodeJS.Timeout>();
+  readonly #pumps = new Map<number, Promise<void>>();
+  readonly #waiting = new Map<Ticket, PromiseWithResolvers<bigint>>();
+  /** Shards whose snapshot was asked for within the pace, and why once more since. */
+  readonly #asked = new Map<number, { readonly timer: NodeJS.Timeout; again?: string }>();
+  readonly #subscriptions = new DisposableStack();
+
+  constructor(options: FlowPublisherOptions) {
+    this.#options = options;
+    this.#boot = Buffer.from(options.boot).toString("hex");
+    const { instance, shards, bus, bufferedMax = defaultBufferedMax } = options;
+    this.#sequencer = new FlowSequencer({ instance, boot: this.#boot, shards, rowsMax, bufferedMax });
+    for (const subject of [resyncSubject(instance), resyncAllSubject])
+      this.#subscriptions.use(bus.listen(subject, (data) => this.#hearResync(data)));
+    this.#subscriptions.use(bus.onStatus((connected) => connected && this.#askForLost()));
+  }
+
+  /** Never waits. "overflow": dropped; `onSnapshotNeeded` follows once the bus is there. */
+  change(change: FlowChange): ChangeOutcome {
+    const shard = shardOf(change.key.address, this.#options.shards);
+    const outcome = this.#sequencer.change(change);
+    if (outcome === "full") this.#pump(shard);
+    else if (outcome === "buffered") this.#flushLater(shard);
+    else this.#overflowed(shard);
+    return outcome;
+  }
+
+  /** Replaces what is known of the address: `flows` are all of its flows, as of now. Resolves once stored. */
+  async snapshot(address: IpAddress, flows: Iterable<Flow>, signal?: AbortSignal): Promise<ShardPosition[]> {
+    const shard = shardOf(address, this.#options.shards);
+    const rows = [...flows].filter(({ key, state }) => key.address === address && state !== "closed");
+    return await this.#order(shard, this.#sequencer.snapshot(shard, [address], rows), signal);
+  }
+
+  /** Replaces what is known of this instance in the shard: `flows` hold all of its flows, as of now. */
+  async snapshotShard(shard: number, flows: Iterable<Flow>, signal?: AbortSignal): Promise<ShardPosition[]> {
+    const isHere = ({ key, state }: Flow): boolean =>
+      shardOf(key.address, this.#options.shards) === shard && state !== "closed";
+    return await this.#order(shard, this.#sequencer.snapshot(shard, [], [...flows].filter(isHere)), signal);
+  }
+
+  /** Whoever has applied these positions has applied every change of the address before this call. */
+  async barrier(id: string, address: IpAddress, signal?: AbortSignal): Promise<ShardPosition[]> {
+    const shard = shardOf(address, this.#options.shards);
+    return await this.#order(shard, this.#sequencer.barrier(shard, id), signal);
+  }
+
+  async close(): Promise<void> {
+    await this[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed.signal.aborted) return;
+    this.#subscriptions.dispose();
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const { timer } of this.#asked.values()) clearTimeout(timer);
+    for (const shard of this.#sequencer.busyShards()) {
+      this.#sequencer.seal(shard);
+      this.#pump(shard);
+    }
+    const timer = setTimeout(() => this.#closed.abort(new BusError("the publisher is closed")), closeTimeoutMs);
+    await Promise.all(this.#pumps.values());
+    clearTimeout(timer);
+    this.#closed.abort(new BusError("the publisher is closed"));
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#closed.signal.reason);
+  }
+
+  async #order(shard: number, ordered: Ordered, signal?: AbortSignal): Promise<ShardPosition[]> {
+    this.#closed.signal.throwIfAborted();
+    if (ordered.kind === "snapshot-needed")
+      throw new BusError(`changes of shard ${shard} were lost; it needs a snapshot of the whole shard first`);
+    if (ordered.kind === "too-many")
+      throw new BusError(`too many snapshots and barriers of shard ${shard} are waiting`);
+    const waiting = Promise.withResolvers<bigint>();
+    this.#waiting.set(ordered.ticket, waiting);
+    this.#pump(shard);
+    const abort = (): void => waiting.reject(signal?.reason);
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      return [{ shard, sequence: await waiting.promise }];
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      this.#waiting.delete(ordered.ticket);
+    }
+  }
+
+  #flushLater(shard: number): void {
+    if (this.#timers.has(shard)) return;
+    const flush = (): void => {
+      this.#timers.delete(shard);
+      this.#sequencer.seal(shard);
+      this.#pump(shard);
+    };
+    this.#timers.set(shard, setTimeout(flush, this.#options.flushMs ?? defaultFlushMs));
+  }
+
+  #pump(shard: number): void {
+    if (this.#pumps.has(shard) || this.#closed.signal.aborted) return;
+    const done = this.#send(shard).then(
+      () => void this.#pumps.delete(shard),
+      (error: unknown) => {
+        this.#pumps.delete(shard);
+        if (!this.#closed.signal.aborted) throw error;
+      },
+    );
+    this.#pumps.set(shard, done);
+  }
+
+  async #send(shard: number): Promise<void> {
+    for (let taken = this.#sequencer.take(shard); taken !== undefined; taken = this.#sequencer.take(shard)) {
+      const sequence = await this.#store(taken);
+      if (taken.ticket !== undefined) this.#waiting.get(taken.ticket)?.resolve(sequence);
+    }
+  }
+
+  async #store({ batch }: Taken): Promise<bigint> {
+    const { signal } = this.#closed;
+    const data = encodeFlowEventBatch(batch);
+    const messageId = `${batch.instance} ${this.#boot} ${batch.shard} ${batch.sequence}`;
+    return await retry(() => this.#options.bus.publish(flowSubject(batch.shard), data, { messageId, signal }), {
+      signal,
+      initialMs: retryInitialMs,
+      maxMs: retryMaxMs,
+      onError: this.#options.onError,
+    });
+  }
+
+  #overflowed(shard: number): void {
+    for (const ticket of this.#sequencer.takeDropped())
+      this.#waiting.get(ticket)?.reject(new BusError(`changes of shard ${shard} were dropped: too many were waiting`));
+    this.#askForSnapshot(shard, "changes were dropped, for too many were waiting");
+  }
+
+  #hearResync(data: Uint8Array): void {
+    const request = decodeResyncRequest(data, this.#options.shards);
+    if (request.ok) this.#askForSnapshot(request.value.shard, `a tracker asks: ${request.value.reason}`);
+    else this.#options.onError(new BusError(`a resync request was not understood: ${request.message}`));
+  }
+
+  #askForLost(): void {
+    for (const shard of this.#sequencer.lostShards())
+      this.#askForSnapshot(shard, "changes were lost while the bus was away");
+  }
+
+  /** At once the first time; whatever is asked within the pace after that, once at its end. */
+  #askForSnapshot(shard: number, reason: string): void {
+    if (!this.#options.bus.connected || this.#closed.signal.aborted) return;
+    const asked = this.#asked.get(shard);
+    if (asked !== undefined) {
+      asked.again = reason;
+      return;
+    }
+    const timer = setTimeout(() => {
+      const again = this.#asked.get(shard)?.again;
+      this.#asked.delete(shard);
+      if (again !== undefined) this.#askForSnapshot(shard, again);
+    }, snapshotPaceMs);
+    this.#asked.set(shard, { timer });
+    this.#options.onSnapshotNeeded(shard, reason);
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * The messages of the event stream, as the domain speaks of them. proto/baton/v1/flow.proto is the reference; its
+ * comments hold here too.
+ */
+import type { IpAddress } from "./address.ts";
+import type { FlowKey, FlowState } from "./flow.ts";
+
+/** What a message says of one flow. Its owner is the message's sender. */
+export interface FlowRow {
+  readonly key: FlowKey;
+  readonly state: FlowState;
+  /** Milliseconds since the Unix epoch, owner's clock. */
+  readonly openedAtMs: number;
+  /** Modulo 2³² on the wire. */
+  readonly generation: bigint;
+}
+
+export interface FlowEventBatch {
+  /** The sender; empty for a coordinator. */
+  readonly instance: string;
+  /** One run of the sender: 32 hexadecimal digits; empty for a coordinator. */
+  readonly boot: string;
+  readonly shard: number;
+  /** Dense per (instance, boot, shard), from 1; 0 for a coordinator. */
+  readonly sequence: bigint;
+  readonly body: FlowEvent;
+}
+
+export type FlowEvent =
+  | { readonly kind: "changes"; readonly rows: readonly FlowRow[]; readonly coalesced: readonly Coalesced[] }
+  /** `addresses`: what the snapshot replaces; none: every flow of the sender in the shard. */
+  | { readonly kind: "snapshot-begin"; readonly snapshot: bigint; readonly addresses: readonly IpAddress[] }
+  | { readonly kind: "snapshot-page"; readonly snapshot: bigint; readonly rows: readonly FlowRow[] }
+  | { readonly kind: "snapshot-end"; readonly snapshot: bigint; readonly flows: number }
+  | { readonly kind: "barrier"; readonly id: string }
+  | { readonly kind: "tick" }
+  | { readonly kind: "digest"; readonly flows: number; readonly keyXor: bigint }
+  | {
+      readonly kind: "address-owned";
+      readonly address: IpAddress;
+      readonly instance: string;
+      readonly generation: bigint;
+    }
+  | { readonly kind: "instance-gone"; readonly instance: string };
+
+/** Flows of an address that opened and closed within one flush window. */
+export interface Coalesced {
+  readonly address: IpAddress;
+  readonly flows: number;
+}
+
+export const flowStreamName = "BATON_FLOWS";
+export const flowSubjects = "baton.flows.*";
+
+export function flowSubject(shard: number): string {
+  return `baton.flows.${shard}`;
+}
+
+/** Where an instance hears that a tracker needs its flows anew. */
+export function resyncSubject(instance: string): string {
+  return `baton.resync.${instance}`;
+}
+
+/** The same for every instance, when a tracker has lost a shard and doesn't know whose flows were in it. */
+export const resyncAllSubject = "baton.resync-all";
+
+/** Shards of a cluster, at most. */
+export const shardsMax = 4_096;
+/** Rows in one message, at most: 16,384 rows are half a megabyte. */
+export const rowsPerMessageMax = 16_384;
+/** Public addresses that one message speaks of, at most. */
+export const addressesPerMessageMax = 4_096;

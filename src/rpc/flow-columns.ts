@@ -1,0 +1,127 @@
+/** Flows as columns of equal length: the inner loop of the event stream, in both directions. */
+import { type IpAddress, ipAddressFromBytes, ipAddressToBytes, mappedBytes } from "../flow/address.ts";
+import { type FlowRow, rowsPerMessageMax } from "../flow/events.ts";
+import type { FlowState, Protocol } from "../flow/flow.ts";
+import { type FlowColumns, Protocol as ProtocolNumber, FlowState as StateNumber } from "../gen/baton/v1/flow.ts";
+import { FieldFault } from "./fields.ts";
+
+export type Columns = FlowColumns;
+
+export const protocolNumbers: Record<Protocol, ProtocolNumber> = { tcp: ProtocolNumber.TCP, udp: ProtocolNumber.UDP };
+
+export const stateNumbers: Record<FlowState, StateNumber> = {
+  "half-open": StateNumber.HALF_OPEN,
+  open: StateNumber.OPEN,
+  closing: StateNumber.CLOSING,
+  closed: StateNumber.CLOSED,
+};
+
+const protocolsByNumber = byNumber(protocolNumbers);
+const statesByNumber = byNumber(stateNumbers);
+
+const portsBytes = 4;
+const uint32Max = 0xffff_ffff;
+/** 9999-12-31: later times are faults, not times. */
+const timeMsMax = 253_402_300_799_999;
+
+/** Gives each address its place in FlowEventBatch.addresses, in the order of first use. */
+export class AddressIndex {
+  readonly addresses: IpAddress[] = [];
+  readonly #places = new Map<IpAddress, number>();
+
+  of(address: IpAddress): number {
+    const known = this.#places.get(address);
+    if (known !== undefined) return known;
+    this.#places.set(address, this.addresses.length);
+    return this.addresses.push(address) - 1;
+  }
+}
+
+/** The base is the youngest row's time. Rows older than that by 2³² ms, 49 days, are sent as if of that age. */
+export function columnsFromRows(rows: readonly FlowRow[], index: AddressIndex): { flows: Columns; baseMs: number } {
+  const n = rows.length;
+  const baseMs = rows.reduce((latest, { openedAtMs }) => Math.max(latest, openedAtMs), 0);
+  const flows: Columns = {
+    addressIndex: new Array<number>(n),
+    protocol: Buffer.allocUnsafe(n),
+    peer: Buffer.allocUnsafe(mappedBytes * n),
+    ports: Buffer.allocUnsafe(portsBytes * n),
+    state: Buffer.allocUnsafe(n),
+    openedBeforeMs: new Array<number>(n),
+    generation: new Array<number>(n),
+  };
+  rows.forEach(({ key, state, openedAtMs, generation }, row) => {
+    flows.addressIndex[row] = index.of(key.address);
+    flows.protocol[row] = protocolNumbers[key.protocol];
+    flows.peer.set(ipAddressToBytes(key.peer), mappedBytes * row);
+    flows.ports.writeUInt16BE(key.peerPort, portsBytes * row);
+    flows.ports.writeUInt16BE(key.port, portsBytes * row + 2);
+    flows.state[row] = stateNumbers[state];
+    flows.openedBeforeMs[row] = Math.min(uint32Max, baseMs - openedAtMs);
+    flows.generation[row] = Number(generation & BigInt(uint32Max));
+  });
+  return { flows, baseMs };
+}
+
+export function rowsFromColumns(
+  field: string,
+  columns: Columns | undefined,
+  base: bigint,
+  addresses: readonly IpAddress[],
+): FlowRow[] {
+  if (columns === undefined) return [];
+  const n = checkedLength(field, columns);
+  if (base < 0n || base > BigInt(timeMsMax)) throw new FieldFault("base_ms", `0 to ${timeMsMax}`, base);
+  const baseMs = Number(base);
+  const generations = new Map<number, bigint>();
+  return Array.from({ length: n }, (_, row): FlowRow => {
+    const address = addresses[columns.addressIndex[row] ?? -1];
+    const protocol = protocolsByNumber[columns.protocol[row] ?? 0];
+    const state = statesByNumber[columns.state[row] ?? 0];
+    if (address === undefined)
+      throw new FieldFault(`${field}.address_index[${row}]`, "an index", columns.addressIndex[row]);
+    if (protocol === undefined) throw new FieldFault(`${field}.protocol[${row}]`, "6 or 17", columns.protocol[row]);
+    if (state === undefined) throw new FieldFault(`${field}.state[${row}]`, "1 to 4", columns.state[row]);
+    const key = {
+      address,
+      protocol,
+      peer: ipAddressFromBytes(columns.peer.subarray(mappedBytes * row, mappedBytes * (row + 1))),
+      peerPort: columns.ports.readUInt16BE(portsBytes * row),
+      port: columns.ports.readUInt16BE(portsBytes * row + 2),
+    };
+    const openedAtMs = Math.max(0, baseMs - (columns.openedBeforeMs[row] ?? 0));
+    return { key, state, openedAtMs, generation: sharedBigint(generations, columns.generation[row] ?? 0) };
+  });
+}
+
+/** Thousands of rows have a handful of generations; one bigint each is enough. */
+function sharedBigint(known: Map<number, bigint>, value: number): bigint {
+  let shared = known.get(value);
+  if (shared === undefined) {
+    shared = BigInt(value);
+    known.set(value, shared);
+  }
+  return shared;
+}
+
+function checkedLength(field: string, columns: Columns): number {
+  const n = columns.addressIndex.length;
+  if (n > rowsPerMessageMax) throw new FieldFault(field, `at most ${rowsPerMessageMax} rows`, `${n} rows`);
+  const lengths: readonly (readonly [name: string, found: number, perRow: number])[] = [
+    ["protocol", columns.protocol.length, 1],
+    ["peer", columns.peer.length, mappedBytes],
+    ["ports", columns.ports.length, portsBytes],
+    ["state", columns.state.length, 1],
+    ["opened_before_ms", columns.openedBeforeMs.length, 1],
+    ["generation", columns.generation.length, 1],
+  ];
+  for (const [name, found, perRow] of lengths)
+    if (found !== perRow * n) throw new FieldFault(`${field}.${name}`, `the length of ${perRow * n}`, found);
+  return n;
+}
+
+function byNumber<Word extends string>(numbers: Readonly<Record<Word, number>>): readonly (Word | undefined)[] {
+  const words: (Word | undefined)[] = [];
+  for (const word in numbers) words[numbers[word]] = word;
+  return words;
+}
