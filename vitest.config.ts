@@ -1,6 +1,12 @@
 /** Two projects: `unit`, which runs anywhere and in parallel, and `system`, which shares one kernel and so takes turns. */
 import { defineConfig } from "vitest/config";
 
+const nodeMajor = 24;
+if (Number(process.versions.node.split(".")[0]) < nodeMajor)
+  throw new Error(
+    `baton runs on Node ${nodeMajor}, and this is ${process.version}: use  npm test , or put node_modules/.bin first on PATH`,
+  );
+
 export default defineConfig({
   test: {
     projects: [

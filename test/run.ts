@@ -1,0 +1,97 @@
+/**
+ * `npm test`: every suite that this machine allows, one after the other, and what was left out.
+ * Bounded: 15 minutes at most. With CI=true leaving something out is failing.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { repositoryRoot } from "./check/files.ts";
+import { exitCode, lastLine, readLastLine, sum, type Tally, tallyOf, type VitestReport } from "./run/tally.ts";
+
+const minuteMs = 60_000;
+const checkTimeoutMs = 2 * minuteMs;
+const unitTimeoutMs = 3 * minuteMs;
+const systemTimeoutMs = 10 * minuteMs;
+
+/** Between asking a suite to end and ending it. */
+const killGraceMs = 10_000;
+
+const oneFailure: Tally = { passed: 0, failed: 1, leftOut: [] };
+
+async function runCheck(): Promise<Tally> {
+  heading("checks");
+  const { output } = await run(["test/check.ts"], checkTimeoutMs);
+  return readLastLine(output) ?? oneFailure;
+}
+
+async function runVitest(project: string, timeoutMs: number): Promise<Tally> {
+  heading(`${project} tests`);
+  const directory = mkdtempSync(join(tmpdir(), "baton-test-"));
+  const report = join(directory, "report.json");
+  try {
+    const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+    const vitest = join(repositoryRoot, "node_modules/vitest/vitest.mjs");
+    const { code } = await run([vitest, "run", "--project", project, ...reporters], timeoutMs);
+    if (!existsSync(report)) return oneFailure;
+    const tally = tallyOf(JSON.parse(readFileSync(report, "utf8")) as VitestReport);
+    return code !== 0 && tally.failed === 0 ? sum([tally, oneFailure]) : tally;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Why the system tests can't run here; empty: they can. */
+function systemObstacles(): readonly string[] {
+  const { status, stderr } = spawnSync("sh", [join(repositoryRoot, "bin/setup"), "check"], { encoding: "utf8" });
+  if (status === 0) return [];
+  return stderr
+    .replaceAll(/\n\s+because/g, ", because")
+    .split("\n")
+    .filter((line) => line !== "");
+}
+
+async function runSystem(): Promise<Tally> {
+  const obstacles = systemObstacles();
+  if (obstacles.length === 0) return await runVitest("system", systemTimeoutMs);
+  return { passed: 0, failed: 0, leftOut: obstacles.map((why) => `all system tests: ${why}`) };
+}
+
+/** Runs a script with this Node; shows what it prints, and keeps it. */
+async function run(args: readonly string[], timeoutMs: number): Promise<{ code: number; output: string }> {
+  const child = spawn(process.execPath, [...args], {
+    cwd: repositoryRoot,
+    stdio: ["ignore", "pipe", "inherit"],
+    env: process.stdout.isTTY ? { ...process.env, FORCE_COLOR: "1" } : process.env,
+  });
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+    process.stdout.write(text);
+  });
+  const end = setTimeout(() => {
+    process.stdout.write(`${args[0]} took longer than ${timeoutMs / minuteMs} minutes\n`);
+    child.kill("SIGTERM");
+    setTimeout(() => child.kill("SIGKILL"), killGraceMs).unref();
+  }, timeoutMs);
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  child.on("error", reject);
+  child.on("close", (code) => resolve(code ?? 1));
+  try {
+    return { code: await promise, output };
+  } finally {
+    clearTimeout(end);
+  }
+}
+
+function heading(text: string): void {
+  process.stdout.write(`\n== ${text}\n`);
+}
+
+const total = sum([await runCheck(), await runVitest("unit", unitTimeoutMs), await runSystem()]);
+if (total.leftOut.length > 0) {
+  heading("left out");
+  for (const line of total.leftOut) process.stdout.write(`  ${line}\n`);
+}
+process.exitCode = exitCode(total, process.env["CI"] === "true");
+process.stdout.write(`\n${lastLine(total)}\n`);
