@@ -68,6 +68,12 @@ describe("layers", () => {
     expect(faults("services/lab/main.ts", 'import { a } from "../../test/check/files.ts";')).toHaveLength(1);
   });
 
+  it("keeps those who judge baton apart from it", () => {
+    expect(faults("test/traffic/client.ts", 'import { a } from "../../src/flow/flow.ts";')).toHaveLength(1);
+    expect(faults("test/traffic/client.ts", 'import { a } from "./protocol.ts";')).toEqual([]);
+    expect(faults("services/lab/demo.ts", 'import { a } from "../../test/traffic/driver.ts";')).toEqual([]);
+  });
+
   it("knows every room", () => {
     expect(faults("src/rpc/server.ts", 'import { a } from "../nowhere/a.ts";')).toHaveLength(1);
   });
