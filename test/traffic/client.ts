@@ -9,7 +9,7 @@
 import { createInterface } from "node:readline";
 import { monotonicMs, OwnDelay } from "./clock.ts";
 import { Connection } from "./connection.ts";
-import type { Command, OpenCommand, Report } from "./protocol.ts";
+import type { Command, Kind, OpenCommand, Report } from "./protocol.ts";
 import { summarize } from "./summary.ts";
 import { Visitor } from "./visitor.ts";
 
@@ -43,8 +43,10 @@ function report(group: string | undefined, withRecords: boolean): Report {
   };
 }
 
-function inGroup(group: string | undefined): Connection[] {
-  return group === undefined ? connections : connections.filter((connection) => connection.group === group);
+function inGroup(group: string | undefined, kind?: Kind): Connection[] {
+  return connections.filter(
+    (connection) => (group ?? connection.group) === connection.group && (kind ?? connection.kind) === connection.kind,
+  );
 }
 
 async function obey(command: Command): Promise<unknown> {
@@ -56,7 +58,7 @@ async function obey(command: Command): Promise<unknown> {
       await Promise.all(inGroup(command.group).map((connection) => connection.ping()));
       return report(command.group, false).kinds;
     case "close":
-      await Promise.all(inGroup(command.group).map((connection) => connection.close()));
+      await Promise.all(inGroup(command.group, command.kind).map((connection) => connection.close()));
       return report(command.group, false).kinds;
     case "reset":
       for (const connection of inGroup(command.group)) connection.reset();

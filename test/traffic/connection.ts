@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 import { monotonicMs } from "./clock.ts";
 import { type Conversation, converse, rhythmOf } from "./conversation.ts";
 import { Ledger } from "./ledger.ts";
-import { type ConnectionRecord, type OpenCommand, portOf } from "./protocol.ts";
+import { type ConnectionRecord, type Kind, type OpenCommand, portOf } from "./protocol.ts";
 
 const defaultTimeoutMs = 15_000;
 /** After our FIN the server's must have come by then. */
@@ -11,6 +11,7 @@ const goodbyeMs = 15_000;
 
 export class Connection {
   readonly group: string;
+  readonly kind: Kind;
   readonly #ledger: Ledger;
   readonly #socket: Socket;
   readonly #conversation: Conversation;
@@ -19,6 +20,7 @@ export class Connection {
 
   constructor(id: number, command: OpenCommand, index: number) {
     this.group = command.group;
+    this.kind = command.kind;
     this.#ledger = new Ledger(
       { id, group: command.group, kind: command.kind, rhythmMs: rhythmOf(command) },
       monotonicMs(),

@@ -3,7 +3,7 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import type { Command, KindSummary, OpenCommand, Report, Visit } from "./protocol.ts";
+import type { Command, Kind, KindSummary, OpenCommand, Report, Visit } from "./protocol.ts";
 
 type Process = ChildProcessByStdio<Writable, Readable, Readable>;
 
@@ -59,8 +59,10 @@ export class Client implements AsyncDisposable {
     return this.#ask({ do: "ping", group }) as Promise<readonly KindSummary[]>;
   }
 
-  close(group: string): Promise<readonly KindSummary[]> {
-    return this.#ask({ do: "close", group }) as Promise<readonly KindSummary[]>;
+  close(group: string, kind?: Kind): Promise<readonly KindSummary[]> {
+    return this.#ask({ do: "close", group, ...(kind === undefined ? {} : { kind }) }) as Promise<
+      readonly KindSummary[]
+    >;
   }
 
   reset(group: string): Promise<readonly KindSummary[]> {

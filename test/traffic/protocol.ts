@@ -51,8 +51,8 @@ export type Command =
   | OpenCommand
   /** Idle echo connections exchange one message each; answers when all have, or have failed. */
   | { readonly do: "ping"; readonly group: string }
-  /** Finishes politely: FIN, then the server's FIN. Answers when all are closed or failed. */
-  | { readonly do: "close"; readonly group: string }
+  /** Finishes politely: FIN, then the server's FIN. Answers when all of the group, or of its kind, are closed or failed. */
+  | { readonly do: "close"; readonly group: string; readonly kind?: Kind }
   /** Ends without a word but RST. */
   | { readonly do: "reset"; readonly group: string }
   /** Silence is measured from here on. */
