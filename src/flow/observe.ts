@@ -40,13 +40,13 @@ export interface ConntrackRecord {
   /** Packets of the other direction, as they come in: the translation of this host is seen here. */
   readonly reply: Tuple;
   /** Absent for UDP, and for events that tell of something else (a mark, for instance). */
-  readonly tcpState?: ConntrackTcpState;
+  readonly tcpState?: ConntrackTcpState | undefined;
   /** IPS_* bits of the kernel. */
   readonly status: number;
   readonly mark: number;
   readonly id: number;
   /** Until the kernel forgets the entry; absent where it does not say. */
-  readonly timeoutSeconds?: number;
+  readonly timeoutSeconds?: number | undefined;
 }
 
 export type TcpSocketState =
@@ -155,7 +155,8 @@ export function observeSocket(socket: SocketSighting, vantage: Vantage): FlowCha
 /**
  * The flows that listings of sockets and conntrack, taken together, show. Where a socket exists it is the truth;
  * conntrack alone counts for what has no socket in this namespace: translated connections, UDP, and handshakes (an
- * answered SYN cookie has none yet). An untranslated TCP entry without a socket is a left-over.
+ * answered SYN cookie has none yet). An untranslated TCP entry without a socket is a left-over. A translated connection
+ * may end at a socket of this host too (a redirected port), whose ends are not those on the wire.
  */
 export function observeListings(
   sockets: Iterable<SocketSighting>,
@@ -163,16 +164,31 @@ export function observeListings(
   vantage: Vantage,
 ): FlowChange[] {
   const changes: FlowChange[] = [];
+  const outerForms = new Map<string, FlowChange>();
   for (const record of records) {
     const change = observeConntrack(record, vantage);
     if (change === undefined) continue;
-    if (record.protocol === "udp" || isTranslated(record) || change.state === "half-open") changes.push(change);
+    const translated = isTranslated(record);
+    if (translated) outerForms.set(innerEnds(record, change.direction), change);
+    if (translated || record.protocol === "udp" || change.state === "half-open") changes.push(change);
   }
   for (const socket of sockets) {
-    const change = observeSocket(socket, vantage);
+    const outer = outerForms.get(endsText(socket.local, socket.localPort, socket.remote, socket.remotePort));
+    const state = flowStateOfSocket(socket.state);
+    const change = outer === undefined ? observeSocket(socket, vantage) : state && { ...outer, state };
     if (change !== undefined) changes.push(change);
   }
   return changes;
+}
+
+/** The ends that a socket of this host has if it serves the translated connection. */
+function innerEnds({ original, reply }: ConntrackRecord, direction: FlowDirection | undefined): string {
+  if (direction === "in") return endsText(reply.source, reply.sourcePort, reply.destination, reply.destinationPort);
+  return endsText(original.source, original.sourcePort, original.destination, original.destinationPort);
+}
+
+function endsText(local: IpAddress, localPort: number, remote: IpAddress, remotePort: number): string {
+  return `${local} ${localPort} ${remote} ${remotePort}`;
 }
 
 /** Whether this host rewrites an address or a port of the connection. */

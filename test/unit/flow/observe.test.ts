@@ -201,6 +201,29 @@ describe("observeListings", () => {
     expect(statesOf([], [container, udp, handshake])).toEqual(["61000 open", "53 open", "444 half-open"]);
   });
 
+  it("gives the socket behind a redirected port the key that the wire shows, and the socket's state", () => {
+    const redirected = record(tuple("198.51.100.2", 40_000, "10.77.0.11", 80), {
+      reply: tuple("10.77.0.11", 8080, "198.51.100.2", 40_000),
+    });
+    expect(statesOf([socket({ localPort: 8080, state: "CLOSE_WAIT" })], [redirected])).toEqual([
+      "80 open",
+      "80 closing",
+    ]);
+  });
+
+  it("gives the socket of a connection that leaves translated the key that the wire shows", () => {
+    const rewritten = record(tuple("10.77.0.11", 50_000, "192.0.2.80", 80), {
+      reply: tuple("198.51.100.2", 8080, "10.77.0.11", 50_001),
+    });
+    const inner = socket({ localPort: 50_000, remote: ip("192.0.2.80"), remotePort: 80, state: "FIN_WAIT2" });
+    expect(observeListings([inner], [rewritten], vantage).map(({ key, state }) => [key.port, key.peer, state])).toEqual(
+      [
+        [50_001, client, "open"],
+        [50_001, client, "closing"],
+      ],
+    );
+  });
+
   it("puts the socket's word after conntrack's", () => {
     expect(statesOf([socket()], [record(inbound, { tcpState: "SYN_RECV" })])).toEqual(["443 half-open", "443 open"]);
   });
