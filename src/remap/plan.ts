@@ -1,0 +1,229 @@
+/**
+ * From a request to a remap: everything that can be refused before anything was begun.
+ *
+ * Preview and create use the same plan, so a preview without refusals is one that create would start (as of then).
+ */
+import type { IpAddress, Prefix } from "../flow/address.ts";
+import {
+  choosePrivate,
+  type Inventory,
+  type Outcome,
+  type Reservation,
+  refuse,
+  unknownAddress,
+  unknownInstance,
+} from "../inventory/inventory.ts";
+import type { LinkId } from "../node/state.ts";
+import type { NodeHello } from "../node/status.ts";
+import { type Chain, chainOf, holderOf, linksInUse, predecessors } from "./chain.ts";
+import { type ChosenChannel, chooseChannel, freeLinks } from "./channel.ts";
+import type { BatonError } from "./error.ts";
+import { hasEnded, isPending } from "./phase.ts";
+import { noFlows, type OwnerLink, type RemapRecord, type RemapState } from "./record.ts";
+import type { RemapPolicy } from "./remap.ts";
+import type { World } from "./world.ts";
+
+export interface RemapRequest {
+  readonly address: IpAddress;
+  readonly target: string;
+  readonly policy: RemapPolicy;
+  readonly requestedBy: string;
+  readonly idempotencyKey: string;
+}
+
+export interface PlanInput {
+  readonly inventory: Inventory;
+  readonly remaps: readonly RemapState[];
+  readonly world: World;
+  readonly fabric: readonly Prefix[];
+  /** Links that were given out before, oldest first; they are avoided. */
+  readonly recentLinks: readonly LinkId[];
+}
+
+export interface Plan {
+  readonly source: string;
+  readonly targetPrivate?: IpAddress;
+  /** Of the source's own connections; absent where they are not followed or no channel can be had. */
+  readonly channel?: ChosenChannel;
+  readonly refusals: readonly BatonError[];
+  /** Present when there are no refusals. */
+  readonly draft?: RemapDraft;
+}
+
+/** A remap that only lacks its id and the time. */
+export type RemapDraft = Omit<RemapRecord, "id" | "phaseAtMs" | "owners"> & {
+  readonly owners: readonly (Omit<OwnerLink, "remap"> & { readonly remap?: string })[];
+};
+
+const lingerMaxMs = 3_600_000;
+/** 30 days. */
+const deadlineMaxMs = 2_592_000_000;
+
+export function planRemap(request: RemapRequest, input: PlanInput): Plan {
+  const refusals: BatonError[] = [...policyRefusals(request.policy)];
+  const base = input.inventory.addresses.get(request.address);
+  if (base === undefined) return { source: "", refusals: [...refusals, refusalOf(unknownAddress(input.inventory, request.address))] };
+  const chain = chainOf(base, input.remaps);
+  const holder = holderOf(chain);
+  const pending = input.remaps.find(({ record }) => record.address === request.address && isPending(record));
+  if (pending !== undefined)
+    refusals.push({
+      code: "REMAP_IN_PROGRESS",
+      message: `remap ${pending.record.id} of ${request.address} is ${pending.record.phase.kind}: wait until it drains, or abort it`,
+    });
+  const target = input.inventory.nodes.get(request.target);
+  if (target?.kind !== "agent") return { source: holder.instance, refusals: [...refusals, refusalOf(unknownInstance(input.inventory, request.target))] };
+  if (holder.instance === request.target)
+    refusals.push({ code: "SOURCE_IS_TARGET", message: `${request.target} holds ${request.address} already` });
+  refusals.push(...nodeRefusals(request, holder.instance, input.world));
+  const chosen = choosePrivate(target, request.address, reservationsOf(input.inventory, input.remaps));
+  if (!chosen.ok) return { source: holder.instance, refusals: [...refusals, chosen.refusal] };
+  const ways = planOwners(request, chain, chosen.value, input);
+  const known = [holder.generation, ...input.remaps.filter((s) => s.record.address === request.address).map((s) => s.record.generation)];
+  const channel = ways.channels.get(holder.instance);
+  const plan = {
+    source: holder.instance,
+    targetPrivate: chosen.value,
+    ...(channel && { channel }),
+    refusals: [...refusals, ...ways.refusals],
+  };
+  if (plan.refusals.length > 0) return plan;
+  const draft: RemapDraft = {
+    ...request,
+    step: 0,
+    source: holder.instance,
+    sourcePrivate: holder.private,
+    sourceGeneration: holder.generation,
+    targetPrivate: chosen.value,
+    generation: known.reduce((a, b) => (a > b ? a : b)) + 1n,
+    owners: ways.owners,
+    phase: { kind: "preparing" },
+    provenMtu: 0,
+    flows: noFlows,
+    traffic: [],
+  };
+  return { ...plan, draft };
+}
+
+export function startRemap(draft: RemapDraft, id: string, nowMs: number): RemapRecord {
+  const owners = draft.owners.map((owner) => ({ ...owner, remap: owner.remap ?? id }));
+  return { ...draft, id, owners, step: 1, phaseAtMs: { preparing: nowMs } };
+}
+
+/** Private addresses that are taken: by mappings, and by both ends of every remap that has not ended. */
+export function reservationsOf(inventory: Inventory, remaps: readonly RemapState[]): readonly Reservation[] {
+  const mapped = [...inventory.addresses.values()].map((base) => {
+    const { instance, private: own } = holderOf(chainOf(base, remaps));
+    return { address: base.address, instance, private: own };
+  });
+  const moving = remaps
+    .map(({ record }) => record)
+    .filter((record) => !hasEnded(record))
+    .flatMap(({ address, source, sourcePrivate, target, targetPrivate }) => [
+      { address, instance: source, private: sourcePrivate },
+      { address, instance: target, private: targetPrivate },
+    ]);
+  return [...mapped, ...moving];
+}
+
+function policyRefusals(policy: RemapPolicy): BatonError[] {
+  const refusals: BatonError[] = [];
+  if (policy.returnPath === "direct")
+    refusals.push({ code: "UNSUPPORTED", message: "return direct can't be used yet: use return channel" });
+  if (policy.offlineSource)
+    refusals.push({
+      code: "UNSUPPORTED",
+      message: "offline-source can't be used yet: take the source offline yourself once the remap has completed",
+    });
+  const invalid = (message: string) => refusals.push({ code: "INVALID_ARGUMENT", message });
+  if (policy.lingerMs > lingerMaxMs) invalid(`linger must be at most ${lingerMaxMs} ms, not ${policy.lingerMs}`);
+  if ((policy.deadlineMs ?? 0) > deadlineMaxMs)
+    invalid(`deadline must be at most ${deadlineMaxMs} ms, not ${policy.deadlineMs}`);
+  return refusals;
+}
+
+function nodeRefusals(request: RemapRequest, source: string, world: World): BatonError[] {
+  const refusals: BatonError[] = [];
+  const needed = request.policy.follow ? [request.target, source] : [request.target];
+  for (const name of new Set(needed)) {
+    if (world.agents.get(name)?.connected === true) continue;
+    const hint = name === source ? "; --no-follow moves the address without its connections" : "";
+    refusals.push({ code: "INSTANCE_DOWN", message: `the agent of ${name} is not connected${hint}` });
+  }
+  const gateways = [...world.gateways.values()];
+  if (gateways.length === 0)
+    refusals.push({ code: "GATEWAY_DOWN", message: "no gateway has ever connected: start one first" });
+  for (const { name, connected } of gateways) {
+    if (connected) continue;
+    const message = `gateway ${name} is not connected: start it, or give it up with baton gateways rm ${name}`;
+    refusals.push({ code: "GATEWAY_DOWN", message });
+  }
+  return refusals;
+}
+
+interface Ways {
+  readonly owners: RemapDraft["owners"];
+  readonly channels: ReadonlyMap<string, ChosenChannel>;
+  readonly refusals: readonly BatonError[];
+}
+
+function planOwners(request: RemapRequest, chain: Chain, targetPrivate: IpAddress, input: PlanInput): Ways {
+  const holder = holderOf(chain);
+  const former = predecessors(chain, holder.instance, request.target).map(({ record }) => record);
+  const owners = [
+    ...(request.policy.follow ? [{ owner: holder.instance, ownerPrivate: holder.private }] : []),
+    ...former.map(({ id, source, sourcePrivate }) => ({ owner: source, ownerPrivate: sourcePrivate, remap: id })),
+  ].filter(({ owner }) => owner !== request.target);
+  const links = freeLinks(owners.length, usedLinks(input), input.recentLinks);
+  const refusals: BatonError[] = [];
+  const channels = new Map<string, ChosenChannel>();
+  const planned = owners.flatMap((owner, index) => {
+    const link = links[index];
+    if (link === undefined) {
+      refusals.push({ code: "LIMIT_EXCEEDED", message: "all 1023 channels are in use: wait until a drain ends" });
+      return [];
+    }
+    const choice = channelTo(owner, request, targetPrivate, input);
+    if (!choice.ok) {
+      refusals.push(choice.refusal);
+      return [];
+    }
+    channels.set(owner.owner, choice.value);
+    return [{ ...owner, ...choice.value, link, loadAtLeast: [] }];
+  });
+  return { owners: planned, channels, refusals };
+}
+
+function channelTo(
+  owner: { readonly owner: string; readonly ownerPrivate: IpAddress },
+  request: RemapRequest,
+  targetPrivate: IpAddress,
+  { world, fabric }: PlanInput,
+): Outcome<ChosenChannel> {
+  const ownerHello = world.agents.get(owner.owner)?.hello;
+  const targetHello = world.agents.get(request.target)?.hello;
+  if (ownerHello === undefined || targetHello === undefined) {
+    const name = ownerHello === undefined ? owner.owner : request.target;
+    return refuse("INSTANCE_DOWN", `the agent of ${name} is not connected, so no channel to it can be chosen`);
+  }
+  const gateways = [...world.gateways.values()].flatMap(({ hello }): NodeHello[] => (hello ? [hello] : []));
+  const ends = [
+    { hello: ownerHello, private: owner.ownerPrivate },
+    { hello: targetHello, private: targetPrivate },
+  ] as const;
+  const choice = chooseChannel(request.policy.channel, ...ends, gateways, fabric);
+  return choice.ok ? { ok: true, value: choice.channel } : choice;
+}
+
+function usedLinks({ inventory, remaps }: PlanInput): ReadonlySet<LinkId> {
+  const used = new Set<LinkId>();
+  for (const base of inventory.addresses.values()) {
+    for (const link of linksInUse(chainOf(base, remaps), remaps)) used.add(link);
+  }
+  return used;
+}
+
+function refusalOf(outcome: Outcome<never>): BatonError {
+  if (outcome.ok) throw new TypeError("a refusal was expected");
+  return outcome.refusal;
+}
