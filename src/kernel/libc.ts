@@ -16,6 +16,7 @@ const cSendTo = libc.func(
 const cReceive = libc.func("intptr_t recv(int fd, void *buffer, size_t length, int flags)");
 const cSetOption = libc.func("int setsockopt(int fd, int level, int name, const void *value, unsigned int length)");
 const cGetOption = libc.func("int getsockopt(int fd, int level, int name, void *value, void *length)");
+const cMemoryFile = libc.func("int memfd_create(const char *name, unsigned int flags)");
 const cClose = libc.func("int close(int fd)");
 
 export const addressFamily = { inet: 2, inet6: 10, netlink: 16 } as const;
@@ -110,6 +111,13 @@ export class KernelSocket implements Disposable {
   #error(verb: string): KernelError {
     return new KernelError(`${verb} ${this.#what}`, errnoName(koffi.errno()));
   }
+}
+
+/** Descriptor of a new empty file that has no name in any directory; the caller closes it. */
+export function openMemoryFile(name: string): number {
+  const file = cMemoryFile(name, 1);
+  if (file < 0) throw new KernelError("open a file in memory", errnoName(koffi.errno()));
+  return file;
 }
 
 function int32Bytes(value: number): Uint8Array {

@@ -5,8 +5,10 @@
  * thread was in then. The library aborts the whole process on some expressions that it can't compile (see the notes in
  * dataplane), so only rulesets that tests have shown to it may be given to it, never text from outside.
  */
+import { closeSync, writeFileSync } from "node:fs";
 import koffi, { type LibraryHandle } from "koffi";
 import { KernelError } from "./kernel-error.ts";
+import { openMemoryFile } from "./libc.ts";
 import { NetlinkSocket, netlinkFamily } from "./netlink.ts";
 
 export type NftablesOutcome =
@@ -35,7 +37,8 @@ interface Library {
   readonly bufferOutput: (context: bigint) => number;
   readonly bufferErrors: (context: bigint) => number;
   readonly setOutputFlags: (context: bigint, flags: number) => void;
-  readonly run: (context: bigint, commands: Uint8Array) => number;
+  readonly runBuffer: (context: bigint, commands: Uint8Array) => number;
+  readonly runFile: (context: bigint, path: string) => number;
   readonly output: (context: bigint) => string | null;
   readonly errors: (context: bigint) => string | null;
 }
@@ -79,11 +82,33 @@ export class Nftables implements Disposable {
   }
 
   #run(commands: string, flags: number): NftablesOutcome {
+    if (commands.includes("\0")) return { ok: false, message: "nftables commands must not contain a zero byte" };
+    const bytes = new TextEncoder().encode(`${commands}\0`);
+    const outcome = this.#call(flags, (context) => this.#library.runBuffer(context, bytes));
+    return outcome.ok || !commands.includes("\n") ? outcome : this.#runAsFile(commands, flags);
+  }
+
+  /**
+   * The library quotes the first line of a buffer whichever line is wrong, but names the right one of a file. So what was
+   * refused is tried once more from a file; should the reason be gone by then, all the better.
+   */
+  #runAsFile(commands: string, flags: number): NftablesOutcome {
+    const file = openMemoryFile("nftables");
+    try {
+      writeFileSync(file, commands);
+      const path = `/proc/self/fd/${file}`;
+      const outcome = this.#call(flags, (context) => this.#library.runFile(context, path));
+      return outcome.ok ? outcome : { ok: false, message: outcome.message.replaceAll(`${path}:`, "line ") };
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  #call(flags: number, run: (context: bigint) => number): NftablesOutcome {
     const context = this.#context;
     if (context === undefined) throw new Error("nftables was used after it was disposed of");
-    if (commands.includes("\0")) return { ok: false, message: "nftables commands must not contain a zero byte" };
     this.#library.setOutputFlags(context, flags);
-    const result = this.#library.run(context, new TextEncoder().encode(`${commands}\0`));
+    const result = run(context);
     const output = this.#library.output(context) ?? "";
     const errors = this.#library.errors(context) ?? "";
     return result === 0 ? { ok: true, output } : { ok: false, message: refusal(errors) };
@@ -117,7 +142,8 @@ function bindLibrary(library: LibraryHandle): Library {
     bufferOutput: library.func("int nft_ctx_buffer_output(void *context)"),
     bufferErrors: library.func("int nft_ctx_buffer_error(void *context)"),
     setOutputFlags: library.func("void nft_ctx_output_set_flags(void *context, unsigned int flags)"),
-    run: library.func("int nft_run_cmd_from_buffer(void *context, const void *commands)"),
+    runBuffer: library.func("int nft_run_cmd_from_buffer(void *context, const void *commands)"),
+    runFile: library.func("int nft_run_cmd_from_filename(void *context, const char *path)"),
     output: library.func("const char *nft_ctx_get_output_buffer(void *context)"),
     errors: library.func("const char *nft_ctx_get_error_buffer(void *context)"),
   };
