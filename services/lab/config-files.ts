@@ -57,6 +57,7 @@ function gatewayConfig(plan: LabPlan, directory: LabDirectory, host: Host): obje
     coordinators: endpointsOf(plan, "coordinator", coordinatorPort),
     publicDevice: "eth0",
     fabricDevice: "eth1",
+    publicPrefixes: [...publicPrefixes],
     stateDirectory: directory.data(host.name),
     admin,
   };
