@@ -1,0 +1,19 @@
+/** Reads the fence that stands in the kernel; fence-table.ts of the data plane says how it is written. */
+import { fenceTableName, parseFenceListing } from "../dataplane/fence-table.ts";
+import type { Fence } from "../node/fence.ts";
+import type { Nftables } from "./nftables.ts";
+
+/** Undefined: baton's tables are not in this kernel, or a version that can't be read wrote them. */
+export function readFence(nftables: Nftables): Fence | undefined {
+  if (!hasTable(nftables, fenceTableName)) return undefined;
+  const listing = nftables.run(`list table ${fenceTableName}`);
+  if (!listing.ok) throw new Error(`can't read the fence from the kernel: ${listing.message}`);
+  return parseFenceListing(listing.output);
+}
+
+/** @param table family and name: "inet baton" */
+export function hasTable(nftables: Nftables, table: string): boolean {
+  const tables = nftables.run("list tables");
+  if (!tables.ok) throw new Error(`can't list the kernel's tables: ${tables.message}`);
+  return tables.output.split("\n").includes(`table ${table}`);
+}
