@@ -66,16 +66,30 @@ export class SavedSysctls {
   }
 
   /**
+   * Makes these settings ours too, in this order.
+   * @throws KernelError where one can't be set; the ones before it are set then
+   */
+  add(wanted: readonly Sysctl[]): void {
+    const paths = new Set(wanted.map(({ path }) => path));
+    const others = this.#records.filter(({ path }) => !paths.has(path));
+    this.#save([...others, ...wanted.map((setting) => this.#noted(setting))]);
+    for (const { path, value } of wanted) if (readSysctl(path) !== value) writeSysctl(path, value);
+  }
+
+  /**
    * Makes exactly these settings ours: sets them, in this order, and puts back those that were ours and no longer are.
    * @throws KernelError where one can't be set; the ones before it are set then
    */
   apply(wanted: readonly Sysctl[]): void {
+    this.add(wanted);
     const wantedPaths = new Set(wanted.map(({ path }) => path));
-    const unwanted = this.#records.filter(({ path }) => !wantedPaths.has(path));
-    this.#save([...unwanted, ...wanted.map((setting) => this.#noted(setting))]);
-    for (const { path, value } of wanted) if (readSysctl(path) !== value) writeSysctl(path, value);
-    for (const record of unwanted.toReversed()) putBack(record);
+    for (const record of this.#records.filter(({ path }) => !wantedPaths.has(path)).toReversed()) putBack(record);
     this.#save(this.#records.filter(({ path }) => wantedPaths.has(path)));
+  }
+
+  /** What others wrote last to a setting that is ours now; `undefined` for one that is not. */
+  foundValue(path: string): string | undefined {
+    return this.#records.find((record) => record.path === path)?.found;
   }
 
   restore(): void {
