@@ -5,13 +5,8 @@
  * translates addresses itself (containers), a connection has no socket here, and its tracking entry counts.
  */
 import type { IpAddress } from "../../src/flow/address.ts";
-import {
-  createVantage,
-  isTranslated,
-  observeConntrack,
-  observeSocket,
-  type SocketSighting,
-} from "../../src/flow/observe.ts";
+import { createVantage, isTranslated, observeConntrack, observeSocket } from "../../src/flow/observe.ts";
+import type { TcpSocket } from "../../src/kernel/sock-diag-codec.ts";
 import type { AgentAddress, AgentState } from "../../src/node/state.ts";
 import type { DrainReport } from "../../src/node/status.ts";
 import type { Logger } from "../../src/runtime/log.ts";
@@ -21,7 +16,7 @@ export interface DrainWatchParts {
   readonly listings: Listings;
   readonly observer: FlowObserver;
   /** Resets a connection; false: it was gone already. */
-  destroy(socket: SocketSighting): boolean;
+  destroy(socket: TcpSocket): boolean;
   readonly log: Logger;
 }
 
@@ -76,7 +71,7 @@ export class DrainWatch {
   }
 
   /** What this instance itself tries to open is not a connection of the public address. */
-  #connections(address: AgentAddress, state: AgentState): { sockets: SocketSighting[]; translated: number } {
+  #connections(address: AgentAddress, state: AgentState): { sockets: TcpSocket[]; translated: number } {
     const owned = new Map([[address.private, { address: address.address, generation: address.generation }]]);
     const vantage = createVantage(owned, [...state.fabric, { address: state.probeSource, length: 32 }]);
     const sockets = this.#parts.listings.sockets(address.private).filter((socket) => {
@@ -89,7 +84,7 @@ export class DrainWatch {
     return { sockets, translated: translated.length };
   }
 
-  #cut(sockets: readonly SocketSighting[]): number {
+  #cut(sockets: readonly TcpSocket[]): number {
     let cut = 0;
     for (const socket of sockets) {
       try {

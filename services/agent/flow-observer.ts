@@ -14,30 +14,33 @@ import {
   type FlowChange,
   observeConntrack,
   observeListings,
-  type SocketSighting,
   type Vantage,
 } from "../../src/flow/observe.ts";
+import type { TcpSocket } from "../../src/kernel/sock-diag-codec.ts";
 import type { AgentState, MarkRequest, ShardPosition } from "../../src/node/state.ts";
 import type { MarkReport } from "../../src/node/status.ts";
+import { shardOf } from "../../src/placement/shard.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 
 /** What the kernel shows now. */
 export interface Listings {
   /** TCP sockets that are not listening, with this local address. */
-  sockets(local: IpAddress): readonly SocketSighting[];
+  sockets(local: IpAddress): readonly TcpSocket[];
   /** Connection entries with this address at either end. */
   connections(local: IpAddress): readonly ConntrackRecord[];
 }
 
 export interface FlowSink {
-  change(flow: Flow): void;
+  change(flow: Flow): unknown;
   snapshot(address: IpAddress, flows: Iterable<Flow>): Promise<readonly ShardPosition[]>;
+  snapshotShard(shard: number, flows: Iterable<Flow>): Promise<readonly ShardPosition[]>;
   barrier(id: string, address: IpAddress): Promise<readonly ShardPosition[]>;
 }
 
 export interface ObserverParts {
   readonly instance: string;
+  readonly shards: number;
   readonly listings: Listings;
   readonly sink: FlowSink;
   readonly clock: Clock;
@@ -85,11 +88,11 @@ export class FlowObserver {
     return this.#opened.get(address) ?? 0;
   }
 
-  count(address: IpAddress): number {
-    return this.#table.countOf(address);
+  get size(): number {
+    return this.#table.size;
   }
 
-  onConnections(records: readonly ConntrackRecord[]): void {
+  onConnections(records: Iterable<ConntrackRecord>): void {
     for (const record of records) {
       const change = observeConntrack(record, this.#vantage);
       if (change === undefined) continue;
@@ -110,6 +113,15 @@ export class FlowObserver {
       this.#relist(own, address);
       this.#background(this.#parts.sink.snapshot(address, this.#table.flowsOf(address)), "snapshot");
     }
+  }
+
+  /** Publishes everything of one shard, for changes of it were lost or a tracker asks. */
+  publishShard(shard: number, reason: string): void {
+    this.#parts.log.info({ shard, reason }, "publishing a snapshot");
+    const owned = [...this.#vantage.owned].filter(([, { address }]) => shardOf(address, this.#parts.shards) === shard);
+    for (const [own, { address }] of owned) this.#relist(own, address);
+    const flows = owned.flatMap(([, { address }]) => [...this.#table.flowsOf(address)]);
+    this.#background(this.#parts.sink.snapshotShard(shard, flows), "snapshot");
   }
 
   /** Publishes what the address's flows are now, or only that everything before is published. */

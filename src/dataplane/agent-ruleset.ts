@@ -235,7 +235,7 @@ function toOwner(scope: Scope, link: Link): string[] {
   return [
     "notrack",
     scope.setMark(packetMark(scope.host.marks, "followed", link.id)),
-    `counter name ${counterName("followed", link.id)}`,
+    `ip saddr != ${scope.state.probeSource} counter name ${counterName("followed", link.id)}`,
     `ip daddr set ${link.peerPrivate} accept`,
   ];
 }
@@ -246,13 +246,13 @@ function fromOwner(scope: Scope, link: Link): string[] {
   const pass = [
     "notrack",
     scope.setMark(packetMark(scope.host.marks, "returned", link.id)),
+    `ip daddr ${scope.state.probeSource} accept`,
     `counter name ${counterName("returned", link.id)}`,
   ];
   if (!scope.follows(link)) return [`ip daddr != ${scope.state.probeSource} accept`, ...pass];
   return [
     `meta l4proto tcp ${outbound} ${set("own_syn")} counter name ${counterName("refused", link.id)} drop`,
     ...pass,
-    `ip daddr ${scope.state.probeSource} accept`,
     "meta l4proto != tcp accept",
     "tcp flags & rst == rst accept",
     `${synAck} update ${set("half")} { ${outbound} timeout ${halfSeconds}s }`,

@@ -4,7 +4,7 @@
  * A packet's mark chooses the routing table of its link. The tunnel's own outer packets inherit the mark: they are
  * locally made, so a rule before sends them to the main table, and the owner's table throws the fabric's prefixes.
  */
-import { formatPrefix, type IpAddress } from "../flow/address.ts";
+import { formatPrefix, type IpAddress, ipAddressFromBytes } from "../flow/address.ts";
 import type { AgentState, Link, LinkId } from "../node/state.ts";
 import { type MarkLayout, packetMark } from "./mark.ts";
 
@@ -14,7 +14,7 @@ export const vxlanOverheadBytes = 50;
 
 const tableBase = 7_000;
 const mainTable = 254;
-const rulePreference = { outer: 7_000, link: 7_001 } as const;
+export const rulePreference = { outer: 7_000, link: 7_001 } as const;
 
 export interface ChannelDevice {
   readonly name: string;
@@ -23,6 +23,11 @@ export interface ChannelDevice {
   readonly remote: IpAddress;
   readonly port: number;
   readonly linkAddress: string;
+  /**
+   * Of the device itself, link-local. Without any address the kernel's reverse-path filter, even the loose one, drops
+   * every packet that comes in (fib_validate_source).
+   */
+  readonly address: IpAddress;
 }
 
 export interface Route {
@@ -80,6 +85,7 @@ export function renderRouting(state: AgentState, host: RoutingHost): Routing {
     remote: link.peerPrivate,
     port: vxlanPort,
     linkAddress: tunnelLinkAddress(link.id, link.ownerEnd),
+    address: ipAddressFromBytes(Uint8Array.of(169, 254, 64 + (link.id >> 8), link.id & 0xff)),
   }));
   const neighbours = vxlan.map((link) => ({
     device: deviceName(link, host),

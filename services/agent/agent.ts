@@ -1,0 +1,208 @@
+/**
+ * The agent: takes desired states, one at a time, and says what this host is.
+ *
+ * Owns the state that is applied, with its fence, and the order in which the agent's parts learn of a new one. The state
+ * is on the disk and its fence in the kernel before it is acknowledged.
+ */
+import { checkAgentState } from "../../src/dataplane/agent-check.ts";
+import { addFlows, setBoundPorts } from "../../src/dataplane/elements.ts";
+import { counterName } from "../../src/dataplane/names.ts";
+import type { IpAddress } from "../../src/flow/address.ts";
+import type { FlowKey } from "../../src/flow/flow.ts";
+import type { SocketSighting } from "../../src/flow/observe.ts";
+import { type Fence, judgeFence } from "../../src/node/fence.ts";
+import type { AgentAddress, AgentState, ChannelKind, Link } from "../../src/node/state.ts";
+import type { LinkReport, NodeFault, NodeStatus } from "../../src/node/status.ts";
+import type { ErrorCode } from "../../src/remap/error.ts";
+import type { DesiredStateOf } from "../../src/rpc/desired-state.ts";
+import type { Logger } from "../../src/runtime/log.ts";
+import type { DrainWatch } from "./drain-watch.ts";
+import type { FlowObserver } from "./flow-observer.ts";
+import type { FollowSets } from "./follow-sets.ts";
+import type { KernelState } from "./kernel-state.ts";
+import type { Marks } from "./marks.ts";
+import type { UnknownPackets } from "./unknown-packets.ts";
+
+export type AgentDesired = DesiredStateOf<"agent">;
+
+export interface AgentParts {
+  readonly kernel: KernelState;
+  readonly observer: FlowObserver;
+  readonly followSets: FollowSets;
+  readonly unknownPackets: UnknownPackets;
+  readonly drainWatch: DrainWatch;
+  readonly marks: Marks;
+  readonly channels: readonly ChannelKind[];
+  /** Keeps the state on the disk. */
+  store(desired: AgentDesired): Promise<void>;
+  /** Ports with a listener bound to this very address. */
+  boundPorts(address: IpAddress): readonly number[];
+  /** Connections of this address, whichever their other end. */
+  sockets(address: IpAddress): readonly SocketSighting[];
+  report(status: NodeStatus): void;
+  readonly log: Logger;
+}
+
+export class Agent {
+  readonly #parts: AgentParts;
+  #held: AgentDesired | undefined;
+  #fault: NodeFault | undefined;
+  #links: readonly LinkReport[] = [];
+  readonly #bound = new Map<IpAddress, string>();
+
+  constructor(parts: AgentParts) {
+    this.#parts = parts;
+  }
+
+  get fence(): Fence | undefined {
+    return this.#held?.fence;
+  }
+
+  get state(): AgentState | undefined {
+    return this.#held?.state;
+  }
+
+  /** Applies again what was applied before the process started; its fence was judged then. */
+  async resume(desired: AgentDesired): Promise<void> {
+    await this.#apply(desired);
+  }
+
+  /** Applies a state, or refuses it; either way the coordinator is told. */
+  async take(desired: AgentDesired): Promise<void> {
+    const verdict = judgeFence(this.fence, desired.fence);
+    if (verdict.kind === "refuse") this.#refuse("INTERNAL", verdict.reason, desired.fence);
+    else await this.#apply(desired);
+    this.report();
+  }
+
+  /** Looks at what changes without a new state: connections, counters, listeners. */
+  tick(): void {
+    this.#parts.observer.tick();
+    const state = this.state;
+    if (state === undefined) return;
+    this.#syncBoundPorts(state);
+    const drained = this.#parts.drainWatch.count(state);
+    if (this.#countLinks(state) || drained) this.report();
+  }
+
+  report(): void {
+    const { marks, followSets, drainWatch } = this.#parts;
+    this.#parts.report({
+      ...(this.fence !== undefined && { applied: this.fence }),
+      faults: this.#fault === undefined ? [] : [this.#fault],
+      marks: marks.reports(),
+      loads: followSets.loads(),
+      proofs: [],
+      drains: drainWatch.reports(),
+      links: this.#links,
+      retired: [],
+    });
+  }
+
+  async #apply(desired: AgentDesired): Promise<void> {
+    const { kernel, log } = this.#parts;
+    const { state, fence } = desired;
+    const addresses = new Set(kernel.devices().flatMap((device) => device.addresses.map(({ address }) => address)));
+    const fault = checkAgentState(state, { addresses, channels: this.#parts.channels });
+    if (fault !== undefined) return this.#refuse(fault.code, fault.message, fence);
+    const newlyFollowing = state.addresses.filter((address) => this.#isNewlyFollowing(address));
+    try {
+      // The disk is never behind the kernel: what a restart applies is at least what was acknowledged.
+      await this.#parts.store(desired);
+      kernel.apply(state, fence);
+      for (const address of newlyFollowing) this.#keepOwn(address);
+    } catch (error) {
+      log.error({ error, generation: fence.generation }, "the state could not be applied");
+      return this.#refuse("NODE_FAILED", error instanceof Error ? error.message : String(error), fence);
+    }
+    this.#held = desired;
+    this.#fault = undefined;
+    this.#tell(state);
+    log.info({ generation: fence.generation, term: fence.term, links: state.links.length }, "state applied");
+  }
+
+  #tell(state: AgentState): void {
+    const { observer, followSets, unknownPackets, marks, drainWatch } = this.#parts;
+    this.#syncBoundPorts(state);
+    observer.watch(state);
+    unknownPackets.watch(state);
+    followSets.sync(state.addresses);
+    marks.sync(state.marks);
+    drainWatch.count(state);
+  }
+
+  #isNewlyFollowing(address: AgentAddress): boolean {
+    const before = this.state?.addresses.find((known) => known.address === address.address)?.follows ?? [];
+    return address.follows.some((follow) => !before.some((known) => known.link === follow.link));
+  }
+
+  /** Connections that are here already stay this host's own, also if tracking should forget them. */
+  #keepOwn(address: AgentAddress): void {
+    const sockets = this.#parts.sockets(address.private).filter((socket) => socket.state !== "TIME_WAIT");
+    const keys = sockets.map(
+      ({ localPort, remote, remotePort }): FlowKey => ({
+        address: address.address,
+        protocol: "tcp",
+        peer: remote,
+        peerPort: remotePort,
+        port: localPort,
+      }),
+    );
+    for (const follow of address.follows) {
+      const commands = addFlows("own", follow.link, keys);
+      if (commands !== "") this.#parts.kernel.run(commands);
+    }
+  }
+
+  #syncBoundPorts(state: AgentState): void {
+    for (const { private: own } of state.addresses) {
+      const commands = setBoundPorts(own, this.#parts.boundPorts(own));
+      if (this.#bound.get(own) === commands) continue;
+      this.#parts.kernel.run(commands);
+      this.#bound.set(own, commands);
+    }
+    for (const own of this.#bound.keys())
+      if (!state.addresses.some((address) => address.private === own)) this.#bound.delete(own);
+  }
+
+  /** True: a counter has moved. */
+  #countLinks(state: AgentState): boolean {
+    const before = this.#links;
+    if (state.links.length === 0) {
+      this.#links = [];
+      return before.length > 0;
+    }
+    const counters = this.#parts.kernel.counters();
+    this.#links = state.links.map((link) => linkReport(link, counters));
+    return this.#links.some((link, index) => {
+      const known = before[index];
+      return (
+        known?.id !== link.id ||
+        known.followedPackets !== link.followedPackets ||
+        known.returnedPackets !== link.returnedPackets
+      );
+    });
+  }
+
+  #refuse(code: ErrorCode, message: string, fence: Fence): void {
+    this.#parts.log.warn({ code, message, generation: fence.generation, term: fence.term }, "state refused");
+    this.#fault = { code, message, fence };
+  }
+}
+
+function linkReport(link: Link, counters: ReturnType<KernelState["counters"]>): LinkReport {
+  const read = (kind: Parameters<typeof counterName>[0]) =>
+    counters.get(counterName(kind, link.id)) ?? { packets: 0n, bytes: 0n };
+  const followed = read("followed");
+  const returned = read("returned");
+  return {
+    id: link.id,
+    followedPackets: followed.packets,
+    followedBytes: followed.bytes,
+    returnedPackets: returned.packets,
+    returnedBytes: returned.bytes,
+    unknownPackets: read("unknown").packets,
+    refusedPackets: read("refused").packets,
+    superseded: read("superseded").packets,
+  };
+}

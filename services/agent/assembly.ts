@@ -1,0 +1,157 @@
+/** Puts the agent's parts together. Who needs whom is here; what each does is in its own file. */
+import { randomBytes } from "node:crypto";
+import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
+import { connectBus } from "../../src/bus/nats.ts";
+import { logGroups } from "../../src/dataplane/agent-ruleset.ts";
+import { ConntrackEvents } from "../../src/kernel/conntrack.ts";
+import { NflogSubscription } from "../../src/kernel/nflog.ts";
+import type { LoggedPacket } from "../../src/kernel/nflog-source.ts";
+import { RawIpv4Socket } from "../../src/kernel/raw-socket.ts";
+import type { NodeHello } from "../../src/node/status.ts";
+import { desiredStateCodec } from "../../src/rpc/desired-state.ts";
+import { NodeClient } from "../../src/rpc/node-client.ts";
+import { TrackerClient } from "../../src/rpc/tracker-client.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
+import type { Logger } from "../../src/runtime/log.ts";
+import { writeStateFile } from "../../src/runtime/state-file.ts";
+import { version } from "../../src/runtime/version.ts";
+import { Agent } from "./agent.ts";
+import type { AgentConfig } from "./config.ts";
+import { DrainWatch } from "./drain-watch.ts";
+import { FlowObserver } from "./flow-observer.ts";
+import { FollowSets } from "./follow-sets.ts";
+import { HostListings } from "./host-listings.ts";
+import type { KernelState } from "./kernel-state.ts";
+import { Marks } from "./marks.ts";
+import { answerProof } from "./proof-echo.ts";
+import { UnknownPackets } from "./unknown-packets.ts";
+
+export interface Surroundings {
+  readonly config: AgentConfig;
+  readonly kernel: KernelState;
+  readonly log: Logger;
+  readonly stateFile: string;
+}
+
+export interface Parts {
+  readonly agent: Agent;
+  readonly client: NodeClient<"agent">;
+  readonly observer: FlowObserver;
+  readonly unknownPackets: UnknownPackets;
+  readonly log: Logger;
+}
+
+export const stateCodec = desiredStateCodec("agent");
+
+/** Whole, however large: a proof is judged by its size. */
+const proofSnapBytes = 65_535;
+
+export function assemble(surroundings: Surroundings, resources: AsyncDisposableStack): Parts {
+  const { config, kernel, log, stateFile } = surroundings;
+  const boot = randomBytes(16);
+  const channels = kernel.channels();
+  const listings = resources.use(new HostListings());
+  const trackers = resources.use(new TrackerClient({ endpoints: config.trackers, name: config.name }));
+  const observer = observe(surroundings, boot, listings, resources);
+  const unknownPackets = new UnknownPackets({
+    lookup: (keys, signal) => trackers.owners(keys, signal),
+    run: (commands) => kernel.run(commands),
+    log,
+  });
+  const followSets = new FollowSets({
+    watch: (query) => trackers.watch(query),
+    run: (commands) => kernel.run(commands),
+    onLoaded: () => agent.report(),
+    log,
+  });
+  const publish = observer.mark.bind(observer);
+  const agent = new Agent({
+    kernel,
+    observer,
+    followSets: resources.use(followSets),
+    unknownPackets,
+    marks: resources.use(new Marks({ publish, onPublished: () => agent.report(), log })),
+    drainWatch: new DrainWatch({ listings, observer, destroy: (socket) => listings.destroy(socket), log }),
+    channels,
+    store: (desired) => writeStateFile(stateFile, desired, stateCodec),
+    boundPorts: (address) => listings.boundPorts(address),
+    sockets: (address) => listings.sockets(address),
+    report: (status) => client.report(status),
+    log,
+  });
+  const hello = (): NodeHello => ({
+    name: config.name,
+    kind: "agent",
+    boot: boot.toString("hex"),
+    version,
+    ...(agent.fence !== undefined && { held: agent.fence }),
+    devices: kernel.devices(),
+    privateAddresses: config.privateAddresses,
+    channels,
+    publicMtu: 0,
+  });
+  const client = resources.use(
+    new NodeClient({
+      endpoints: config.coordinators,
+      codec: stateCodec,
+      hello,
+      onEvent: (event) => log.info(event, "coordinator"),
+    }),
+  );
+  return { agent, client, observer, unknownPackets, log };
+}
+
+/** Events of the kernel begin before the first state is applied, so that none is missed between a listing and them. */
+export async function subscribe(
+  parts: Parts,
+  fail: (error: Error) => void,
+  resources: AsyncDisposableStack,
+): Promise<void> {
+  const { agent, observer, unknownPackets, log } = parts;
+  const raw = resources.use(new RawIpv4Socket());
+  resources.use(
+    await ConntrackEvents.open({
+      handle: (rows) => observer.onConnections(rows),
+      overflow: () => observer.onOverflow(),
+      fail,
+    }),
+  );
+  const unknown = (packets: readonly LoggedPacket[]) => {
+    for (const packet of packets) unknownPackets.onPacket(packet.payload);
+  };
+  resources.use(await NflogSubscription.open({ groups: [logGroups.unknown], handle: unknown, fail }));
+  const proofs = (packets: readonly LoggedPacket[]) => echo(packets, agent, raw, log);
+  const groups = [logGroups.proofAtOwner];
+  resources.use(await NflogSubscription.open({ groups, snapBytes: proofSnapBytes, handle: proofs, fail }));
+}
+
+function observe(
+  { config, log }: Surroundings,
+  boot: Uint8Array,
+  listings: HostListings,
+  resources: AsyncDisposableStack,
+): FlowObserver {
+  const bus = resources.use(connectBus({ servers: config.nats.servers, name: `agent ${config.name}` }));
+  const publisher = resources.use(
+    new FlowPublisher({
+      bus,
+      instance: config.name,
+      shards: config.shards,
+      boot,
+      onSnapshotNeeded: (shard, reason) => observer.publishShard(shard, reason),
+      onError: (error) => log.warn({ error }, "flow events wait for the bus"),
+    }),
+  );
+  const { name: instance, shards } = config;
+  const observer = new FlowObserver({ instance, shards, listings, sink: publisher, clock: systemClock, log });
+  return observer;
+}
+
+function echo(packets: readonly LoggedPacket[], agent: Agent, raw: RawIpv4Socket, log: Logger): void {
+  for (const packet of packets) {
+    const answer = agent.state === undefined ? undefined : answerProof(packet.payload, agent.state);
+    if (answer === undefined) continue;
+    const outcome = raw.send(answer.packet, answer.destination);
+    if (!outcome.ok) log.warn({ errno: outcome.errno }, "a channel proof could not be answered");
+  }
+}

@@ -1,0 +1,111 @@
+/** The agent's process: configuration, kernel, bus, trackers, coordinator, and the order in which they come and go. */
+
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { Registry } from "prom-client";
+import { markLayout } from "../../src/dataplane/mark.ts";
+import { serveAdmin } from "../../src/runtime/admin.ts";
+import { loadConfig, printConfig } from "../../src/runtime/config.ts";
+import { createLog, type Logger } from "../../src/runtime/log.ts";
+import { isAbort, sleep } from "../../src/runtime/retry.ts";
+import { readStateFile } from "../../src/runtime/state-file.ts";
+import type { Agent } from "./agent.ts";
+import { assemble, type Parts, stateCodec, subscribe } from "./assembly.ts";
+import { type AgentConfig, agentConfigSchema } from "./config.ts";
+import { KernelState } from "./kernel-state.ts";
+import { agentMetrics } from "./metrics.ts";
+
+export interface RunOptions {
+  readonly configFile: string;
+  readonly printConfig: boolean;
+  /** Remove everything that is baton's from this host's kernel, and end. */
+  readonly cleanup?: boolean;
+  readonly signal: AbortSignal;
+}
+
+const tickMs = 250;
+
+export async function run(options: RunOptions): Promise<number> {
+  const loaded = loadConfig(agentConfigSchema, options.configFile, process.env);
+  if (!loaded.ok) {
+    for (const error of loaded.errors) process.stderr.write(`${error}\n`);
+    return 2;
+  }
+  const config = loaded.value;
+  if (options.printConfig) {
+    process.stdout.write(printConfig(config, []));
+    return 0;
+  }
+  const log = createLog({ service: "agent", name: config.name, level: config.log.level });
+  mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
+  using kernel = openKernel(config);
+  if (options.cleanup === true) {
+    kernel.cleanup();
+    log.info("everything that was baton's is removed from the kernel");
+    return 0;
+  }
+  await serve(config, kernel, log, options.signal);
+  return 0;
+}
+
+function openKernel(config: AgentConfig): KernelState {
+  const marks = markLayout(config.markMask);
+  if (marks === undefined) throw new RangeError(`not a mark mask: ${config.markMask}`);
+  return new KernelState({
+    marks,
+    trackExternalOnly: config.conntrack.scope === "external",
+    sysctlFile: join(config.stateDirectory, "sysctls.json"),
+  });
+}
+
+async function serve(config: AgentConfig, kernel: KernelState, log: Logger, signal: AbortSignal): Promise<void> {
+  await using resources = new AsyncDisposableStack();
+  const failed = new AbortController();
+  const ended = AbortSignal.any([signal, failed.signal]);
+  const stateFile = join(config.stateDirectory, "state");
+
+  kernel.begin();
+  const parts = assemble({ config, kernel, log, stateFile }, resources);
+  await subscribe(parts, (error) => failed.abort(error), resources);
+  await resume(parts.agent, stateFile, log);
+  await admin(config, parts, resources);
+  parts.agent.report();
+  log.info({ privateAddresses: config.privateAddresses }, "agent started");
+
+  const work = [take(parts, ended), tick(parts.agent, ended), parts.unknownPackets.run(ended)];
+  await Promise.all(work).catch((error: unknown) => {
+    if (!isAbort(error, ended)) throw error;
+  });
+  if (failed.signal.aborted) throw failed.signal.reason;
+  log.info("agent stops; what it has put into the kernel stays and serves on");
+}
+
+/** The last state, before anybody is asked. */
+async function resume(agent: Agent, stateFile: string, log: Logger): Promise<void> {
+  const content = await readStateFile(stateFile, stateCodec);
+  if (content.kind === "damaged") log.error({ message: content.message }, "the last state is lost");
+  if (content.kind === "found") await agent.resume(content.value);
+}
+
+async function admin(config: AgentConfig, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
+  if (config.admin === undefined) return;
+  const { agent, client } = parts;
+  const registry = new Registry();
+  agentMetrics(registry, { ...parts, connected: () => client.endpoint !== undefined });
+  const ready = (): string[] => [
+    ...(agent.fence === undefined ? ["no state from a coordinator yet"] : []),
+    ...(client.endpoint === undefined ? ["no connection to a coordinator"] : []),
+  ];
+  resources.use(await serveAdmin({ listen: config.admin.listen, ready, registry }));
+}
+
+async function take({ agent, client }: Parts, signal: AbortSignal): Promise<void> {
+  for await (const desired of client.states(signal)) await agent.take(desired);
+}
+
+async function tick(agent: Agent, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await sleep(tickMs, signal);
+    agent.tick();
+  }
+}
