@@ -25,8 +25,13 @@ export function listRequest(filter: ConntrackFilter): Uint8Array {
 }
 
 export function setMarkRequest(key: ConntrackKey, mark: number, mask: number): Uint8Array {
-  const { markMask } = conntrackAttribute;
-  return concatBytes([keyBytes(key), be32Attribute(conntrackAttribute.mark, mark), be32Attribute(markMask, mask)]);
+  // The kernel flips the bits of the mark that are outside of the mask.
+  const bits = (mark & mask) >>> 0;
+  return concatBytes([
+    keyBytes(key),
+    be32Attribute(conntrackAttribute.mark, bits),
+    be32Attribute(conntrackAttribute.markMask, mask),
+  ]);
 }
 
 export function deleteRequest(key: ConntrackKey): Uint8Array {

@@ -1,14 +1,20 @@
 import { describe, expect, it } from "vitest";
 import type { IpAddress } from "../../../src/flow/address.ts";
 import { type ConntrackRecord, isTranslated, type Tuple } from "../../../src/flow/observe.ts";
-import { attribute, concatBytes, nestedAttribute, u8Attribute } from "../../../src/kernel/attributes.ts";
+import {
+  attribute,
+  concatBytes,
+  decodeAttributes,
+  nestedAttribute,
+  u8Attribute,
+} from "../../../src/kernel/attributes.ts";
 import {
   ConntrackRowWriter,
   conntrackAttribute,
   conntrackMessage,
   tupleAttribute,
 } from "../../../src/kernel/conntrack-codec.ts";
-import { rowFilter } from "../../../src/kernel/conntrack-request.ts";
+import { rowFilter, setMarkRequest } from "../../../src/kernel/conntrack-request.ts";
 import { ConntrackRows } from "../../../src/kernel/conntrack-row.ts";
 import { bytesOf, fixture, translatedEntry } from "./conntrack-fixtures.ts";
 
@@ -30,10 +36,14 @@ const plain = ({ event, protocol, original, reply, tcpState, status, mark, id, t
   timeoutSeconds,
 });
 
-function decode(...datagrams: Uint8Array[]) {
+function decodeRows(...datagrams: Uint8Array[]): ConntrackRows {
   const writer = new ConntrackRowWriter();
   for (const datagram of datagrams) writer.addDatagram(datagram);
-  const rows = new ConntrackRows(writer.take());
+  return new ConntrackRows(writer.take());
+}
+
+function decode(...datagrams: Uint8Array[]) {
+  const rows = decodeRows(...datagrams);
   return { records: [...rows].map(plain), count: rows.count, malformed: rows.malformed };
 }
 
@@ -105,6 +115,8 @@ describe("ConntrackRowWriter", () => {
     ["has an attribute that is too long", (whole) => new Uint8Array(whole).fill(0xff, 20, 22)],
     ["has an address of 3 bytes", (whole) => new Uint8Array(whole).fill(7, 28, 29)],
     ["lacks a tuple", (whole) => new Uint8Array(whole).fill(99, 22, 23)],
+    ["lacks a port of the original tuple", (whole) => new Uint8Array(whole).fill(99, 66, 67)],
+    ["lacks a port of the reply tuple", (whole) => new Uint8Array(whole).fill(99, 118, 119)],
   ])("counts a message that %s, and reads the next one", (_what, spoil) => {
     const { records, malformed } = decode(spoil(bytesOf(fixture.established)), bytesOf(fixture.udp));
     expect(malformed).toBe(1);
@@ -125,6 +137,16 @@ describe("ConntrackRowWriter", () => {
       concatBytes([payload, attribute(conntrackAttribute.mark, new Uint8Array(5))]),
     );
     expect(writer.take()).toMatchObject({ count: 0, malformed: 1 });
+  });
+});
+
+describe("setMarkRequest", () => {
+  it("leaves out the bits beyond the mask, which the kernel would flip", () => {
+    const [record] = [...decodeRows(bytesOf(fixture.established))];
+    if (record === undefined) throw new Error("the fixture can't be read");
+    const attributes = decodeAttributes(setMarkRequest(record, 0xffff_ffff, 0x8000_00f0).subarray(4));
+    expect(attributes?.be32(conntrackAttribute.mark)).toBe(0x8000_00f0);
+    expect(attributes?.be32(conntrackAttribute.markMask)).toBe(0x8000_00f0);
   });
 });
 

@@ -103,6 +103,6 @@ describe("localAddressMatcher", () => {
     expect(matches("127.0.0.1")).toEqual(["ipv4", "mapped"]);
     expect(matches("::1")).toEqual(["ipv6"]);
     expect(matches("127.0.0.2")).toEqual([]);
-    expect(matches("7f00:1::")).toEqual([]);
+    expect(matches("2001:db8::7f00:1")).toEqual([]);
   });
 });
