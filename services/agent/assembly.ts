@@ -51,15 +51,15 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
   const boot = randomBytes(16);
   const channels = kernel.channels();
   const listings = resources.use(new HostListings());
-  const trackers = resources.use(new TrackerClient({ endpoints: config.trackers, name: config.name }));
+  const trackers = resources.use(new TrackerClient(config.trackers));
   const observer = observe(surroundings, boot, listings, resources);
   const unknownPackets = new UnknownPackets({
-    lookup: (keys, signal) => trackers.owners(keys, signal),
+    lookup: (keys, signal) => trackers.lookup(keys, [], { signal }),
     run: (commands) => kernel.run(commands),
     log,
   });
   const followSets = new FollowSets({
-    watch: (query) => trackers.watch(query),
+    watch: (query, signal) => trackers.watch(query, { signal }),
     run: (commands) => kernel.run(commands),
     onLoaded: () => agent.report(),
     log,

@@ -7,25 +7,15 @@
 import { addFlows, addHalfOpen, elementsPerTransactionMax, endFlows } from "../../src/dataplane/elements.ts";
 import type { IpAddress } from "../../src/flow/address.ts";
 import type { Flow, FlowKey } from "../../src/flow/flow.ts";
-import type { AgentAddress, Follow, LinkId, ShardPosition } from "../../src/node/state.ts";
+import type { AgentAddress, Follow, LinkId } from "../../src/node/state.ts";
 import type { LoadReport } from "../../src/node/status.ts";
+import type { WatchEvent, WatchQuery } from "../../src/rpc/tracker-client.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import { isAbort, sleep } from "../../src/runtime/retry.ts";
 
-export type FlowWatchEvent =
-  | { readonly kind: "snapshot"; readonly flows: readonly Flow[]; readonly complete: boolean }
-  | { readonly kind: "changes"; readonly flows: readonly Flow[] };
-
-export interface FlowWatchQuery {
-  readonly address: IpAddress;
-  readonly owner: string;
-  readonly atLeast: readonly ShardPosition[];
-  readonly signal: AbortSignal;
-}
-
 export interface FollowSetsParts {
   /** Flows of an owner, then their changes, until aborted; resumes by itself. */
-  watch(query: FlowWatchQuery): AsyncIterable<FlowWatchEvent>;
+  watch(query: WatchQuery, signal: AbortSignal): AsyncIterable<WatchEvent>;
   /** Runs an nft transaction; throws when the kernel refuses. */
   run(commands: string): void;
   readonly onLoaded: () => void;
@@ -81,10 +71,10 @@ export class FollowSets implements Disposable {
 
   async #run(address: IpAddress, follow: Follow, watched: Watched): Promise<void> {
     const { signal } = watched.stop;
-    const query = { address, owner: follow.owner, atLeast: follow.loadAtLeast, signal };
+    const query = { address, owner: follow.owner, atLeast: follow.loadAtLeast };
     while (!signal.aborted) {
       try {
-        for await (const event of this.#parts.watch(query)) this.#take(follow.link, event, watched);
+        for await (const event of this.#parts.watch(query, signal)) this.#take(follow.link, event, watched);
         signal.throwIfAborted();
         throw new Error("the tracker ended the watch");
       } catch (error) {
@@ -98,12 +88,12 @@ export class FollowSets implements Disposable {
     }
   }
 
-  #take(link: LinkId, event: FlowWatchEvent, watched: Watched): void {
+  #take(link: LinkId, event: WatchEvent, watched: Watched): void {
     if (watched.stop.signal.aborted) return;
     for (let start = 0; start < event.flows.length; start += elementsPerTransactionMax)
       this.#write(link, event.flows.slice(start, start + elementsPerTransactionMax));
     if (event.kind !== "snapshot") return;
-    watched.entries += event.flows.length;
+    watched.entries = event.flows.length + (event.first ? 0 : watched.entries);
     if (!event.complete || watched.loaded) return;
     watched.loaded = true;
     this.#parts.onLoaded();

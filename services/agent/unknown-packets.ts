@@ -4,6 +4,7 @@
  */
 import { addFlows } from "../../src/dataplane/elements.ts";
 import { parseTcpPacket } from "../../src/dataplane/packet.ts";
+import type { FlowAnswer } from "../../src/flow/answer.ts";
 import type { Flow, FlowKey } from "../../src/flow/flow.ts";
 import { flowKeyText } from "../../src/flow/flow.ts";
 import type { AgentState } from "../../src/node/state.ts";
@@ -11,8 +12,8 @@ import type { Logger } from "../../src/runtime/log.ts";
 import { BoundedQueue } from "../../src/runtime/queue.ts";
 
 export interface UnknownPacketsParts {
-  /** The owner's flow where the tracker has positive knowledge of a living one, in the order of the keys. */
-  lookup(keys: readonly FlowKey[], signal: AbortSignal): Promise<readonly (Flow | undefined)[]>;
+  /** What the tracker knows of the flows, in the order of the keys. */
+  lookup(keys: readonly FlowKey[], signal: AbortSignal): Promise<readonly FlowAnswer[]>;
   run(commands: string): void;
   readonly log: Logger;
 }
@@ -49,7 +50,7 @@ export class UnknownPackets {
       const keys = [...new Map(taken.map((key) => [flowKeyText(key), key])).values()];
       try {
         const answers = await this.#parts.lookup(keys, signal);
-        this.#learn(answers.filter((flow) => flow !== undefined));
+        this.#learn(answers.flatMap((answer) => (answer.kind === "owned" ? [answer.flow] : [])));
       } catch (error) {
         signal.throwIfAborted();
         this.#parts.log.warn({ error, keys: keys.length }, "the tracker could not be asked about unknown packets");
