@@ -53,7 +53,7 @@ const mostErrorBytes = 65_536;
 /** Adds `--json`. Resolves with the exit code, whichever it is; rejects when the signal aborts. */
 export async function runBaton(lab: OpenLab, args: readonly string[], options: BatonOptions): Promise<BatonResult> {
   options.signal.throwIfAborted();
-  const child = spawn(process.execPath, [join(repositoryRoot, "bin/baton"), ...args, "--json"], {
+  const child = spawn(join(repositoryRoot, "bin/baton"), [...args, "--json"], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, BATON_ENDPOINT: outsideEndpoints(lab.plan, lab.directory).join(",") },
     signal: options.signal,

@@ -35,7 +35,8 @@ interface FlowSendings {
 /**
  * `atOwner`: packets captured where the owner sends, `atClient`: where the client receives, both in order of time.
  * `ownerPrivate` is the source at the owner, `publicAddress` the source at the client. Segments sent in the last
- * `tailMs` before the client's capture ends may still be on their way, and are not judged.
+ * `tailMs` before the client's capture ends may still be on their way, and those sent before it began were not seen:
+ * neither is judged.
  */
 export function flowDelays(options: {
   readonly atOwner: Iterable<CapturedPacket>;
@@ -46,9 +47,9 @@ export function flowDelays(options: {
 }): FlowDelay[] {
   const sendings = collectSendings(options.atOwner, options.ownerPrivate);
   const arrivals = collectArrivals(options.atClient, options.publicAddress);
-  const judgedUntilUs = arrivals.lastUs - options.tailMs * 1000;
+  const judged = { fromUs: arrivals.firstUs, untilUs: arrivals.lastUs - options.tailMs * 1000 };
   return [...sendings].map(([flow, flowSendings]) =>
-    judge(flow, flowSendings, arrivals.byFlow.get(flow) ?? [], judgedUntilUs),
+    judge(flow, flowSendings, arrivals.byFlow.get(flow) ?? [], judged),
   );
 }
 
@@ -79,11 +80,13 @@ interface Arrival {
 function collectArrivals(
   packets: Iterable<CapturedPacket>,
   source: string,
-): { byFlow: Map<string, Arrival[]>; lastUs: number } {
+): { byFlow: Map<string, Arrival[]>; firstUs: number; lastUs: number } {
   const byFlow = new Map<string, Arrival[]>();
+  let firstUs = Number.POSITIVE_INFINITY;
   let lastUs = 0;
   for (const packet of packets) {
     const segment = packet.tcp;
+    firstUs = Math.min(firstUs, packet.atUs);
     lastUs = packet.atUs;
     if (packet.source !== source || segment === undefined || segment.payloadBytes <= 0) continue;
     const flow = flowName(packet, segment);
@@ -95,10 +98,15 @@ function collectArrivals(
       end: (segment.sequence + segment.payloadBytes) >>> 0,
     });
   }
-  return { byFlow, lastUs };
+  return { byFlow, firstUs, lastUs };
 }
 
-function judge(flow: string, sendings: FlowSendings, arrivals: readonly Arrival[], judgedUntilUs: number): FlowDelay {
+function judge(
+  flow: string,
+  sendings: FlowSendings,
+  arrivals: readonly Arrival[],
+  judged: { readonly fromUs: number; readonly untilUs: number },
+): FlowDelay {
   let longestDelayMs = 0;
   let sentAtUs = 0;
   let next = 0;
@@ -106,7 +114,8 @@ function judge(flow: string, sendings: FlowSendings, arrivals: readonly Arrival[
   let heldSinceUs = 0;
   const early: Arrival[] = [];
   for (const sent of sendings.sent) {
-    if (sent.atUs > judgedUntilUs) break;
+    if (sent.atUs > judged.untilUs) break;
+    if (sent.atUs < judged.fromUs) continue;
     while ((held === undefined || distance(held, sent.end) > 0) && next < arrivals.length) {
       const arrival = arrivals[next++] as Arrival;
       // Before the first byte is known there is no gap to see.
@@ -115,7 +124,7 @@ function judge(flow: string, sendings: FlowSendings, arrivals: readonly Arrival[
       heldSinceUs = arrival.atUs;
     }
     const arrived = held !== undefined && distance(held, sent.end) <= 0;
-    const delayMs = ((arrived ? heldSinceUs : judgedUntilUs) - sent.atUs) / 1000;
+    const delayMs = ((arrived ? heldSinceUs : judged.untilUs) - sent.atUs) / 1000;
     if (arrived && heldSinceUs < sent.atUs) continue;
     if (delayMs <= longestDelayMs) continue;
     longestDelayMs = delayMs;

@@ -14,10 +14,11 @@ function segment(source: string, atMs: number, sequence: number, payloadBytes = 
 
 type Sending = readonly [atMs: number, sequence: number, bytes?: number];
 
-function delaysOf(sent: readonly Sending[], arrived: readonly Sending[], lastMs: number) {
+function delaysOf(sent: readonly Sending[], arrived: readonly Sending[], lastMs: number, firstMs = 0) {
   return flowDelays({
     atOwner: sent.map(([atMs, sequence, bytes]) => segment(ownerPrivate, atMs, sequence, bytes)),
     atClient: [
+      segment("192.0.2.1", firstMs, 0),
       ...arrived.map(([atMs, sequence, bytes]) => segment(publicAddress, atMs, sequence, bytes)),
       segment("192.0.2.1", lastMs, 0),
     ],
@@ -74,6 +75,16 @@ describe("the silence of a flow between two captures", () => {
       600,
     );
     expect(flow?.longestDelayMs).toBe(580);
+  });
+
+  it("is not judged before the client's capture begins", () => {
+    const sent: Sending[] = [
+      [0, 100],
+      [20, 110],
+      [40, 120],
+    ];
+    const [flow] = delaysOf(sent, [[41, 120]], 600, 30);
+    expect(flow?.longestDelayMs).toBe(1);
   });
 
   it("does not mind how segments were cut or joined on their way", () => {
