@@ -16,11 +16,11 @@ import {
 import { endpointForms, parseEndpoint } from "./endpoint.ts";
 import { keepaliveTimeMs, keepaliveTimeoutMs, messageBytesMax } from "./limits.ts";
 
-export type ClientConstructor<C extends Client> = new (
-  address: string,
-  channelCredentials: ChannelCredentials,
-  options?: Partial<ClientOptions>,
-) => C;
+/** A client class of src/gen. */
+export interface ClientConstructor<C extends Client> {
+  new (address: string, channelCredentials: ChannelCredentials, options?: Partial<ClientOptions>): C;
+  readonly serviceName: string;
+}
 
 const reconnectInitialMs = 100;
 const reconnectMaxMs = 2_000;
@@ -59,12 +59,14 @@ type StreamMethod<Request, Response> = (
 
 /** Names of the client's methods with this shape. */
 type MethodName<C, Shape> = { [Name in keyof C]: C[Name] extends Shape ? Name : never }[keyof C];
-// biome-ignore lint/suspicious/noExplicitAny: only the shape matters here; UnaryOf and StreamOf give the types.
-type UnaryName<C> = MethodName<C, UnaryMethod<any, any>>;
+// biome-ignore lint/suspicious/noExplicitAny: only the shape matters here; UnaryTypes and StreamTypes tell the rest.
+export type UnaryMethodName<C> = MethodName<C, UnaryMethod<any, any>>;
 // biome-ignore lint/suspicious/noExplicitAny: as above.
-type StreamName<C> = MethodName<C, StreamMethod<any, any>>;
-type UnaryOf<Method> = Method extends UnaryMethod<infer Request, infer Response> ? [Request, Response] : never;
-type StreamOf<Method> = Method extends StreamMethod<infer Request, infer Response> ? [Request, Response] : never;
+export type StreamMethodName<C> = MethodName<C, StreamMethod<any, any>>;
+export type UnaryTypes<Method> =
+  Method extends UnaryMethod<infer Request, infer Response> ? [Request, Response] : never;
+export type StreamTypes<Method> =
+  Method extends StreamMethod<infer Request, infer Response> ? [Request, Response] : never;
 
 export interface CallBounds {
   readonly signal: AbortSignal;
@@ -72,15 +74,15 @@ export interface CallBounds {
 }
 
 /** `unary(client, "getRemap", { id }, { signal, deadlineMs })` */
-export async function unary<C extends Client, Name extends UnaryName<C>>(
+export async function unary<C extends Client, Name extends UnaryMethodName<C>>(
   client: C,
   method: Name,
-  request: UnaryOf<C[Name]>[0],
+  request: UnaryTypes<C[Name]>[0],
   { signal, deadlineMs }: CallBounds,
-): Promise<UnaryOf<C[Name]>[1]> {
+): Promise<UnaryTypes<C[Name]>[1]> {
   signal.throwIfAborted();
-  const { promise, resolve, reject } = Promise.withResolvers<UnaryOf<C[Name]>[1]>();
-  const invoke = client[method] as UnaryMethod<unknown, UnaryOf<C[Name]>[1]>;
+  const { promise, resolve, reject } = Promise.withResolvers<UnaryTypes<C[Name]>[1]>();
+  const invoke = client[method] as UnaryMethod<unknown, UnaryTypes<C[Name]>[1]>;
   const call = invoke.call(
     client,
     request,
@@ -101,20 +103,20 @@ export async function unary<C extends Client, Name extends UnaryName<C>>(
 }
 
 /** Messages of a server stream until it ends. Leaving the loop cancels the call; without `deadlineMs` it may last. */
-export async function* serverStream<C extends Client, Name extends StreamName<C>>(
+export async function* serverStream<C extends Client, Name extends StreamMethodName<C>>(
   client: C,
   method: Name,
-  request: StreamOf<C[Name]>[0],
+  request: StreamTypes<C[Name]>[0],
   { signal, deadlineMs }: { readonly signal: AbortSignal; readonly deadlineMs?: number },
-): AsyncGenerator<StreamOf<C[Name]>[1], void, undefined> {
+): AsyncGenerator<StreamTypes<C[Name]>[1], void, undefined> {
   signal.throwIfAborted();
-  const invoke = client[method] as StreamMethod<unknown, StreamOf<C[Name]>[1]>;
+  const invoke = client[method] as StreamMethod<unknown, StreamTypes<C[Name]>[1]>;
   const deadline = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
   const call = invoke.call(client, request, new Metadata(), deadline);
   const cancel = (): void => call.cancel();
   signal.addEventListener("abort", cancel, { once: true });
   try {
-    for await (const message of call) yield message as StreamOf<C[Name]>[1];
+    for await (const message of call) yield message as StreamTypes<C[Name]>[1];
     signal.throwIfAborted();
   } catch (error) {
     signal.throwIfAborted();

@@ -91,6 +91,26 @@ export function isUnreachable(error: ReceivedError): boolean {
   return !error.stated && (error.grpcCode === status.UNAVAILABLE || error.grpcCode === status.DEADLINE_EXCEEDED);
 }
 
+/** No connection was had, so the server knows nothing of the call. grpc-js tells this by its message alone. */
+export function wasNeverSent(error: ReceivedError): boolean {
+  return isUnreachable(error) && error.message.startsWith("No connection established");
+}
+
+/** The message without what grpc-js wraps around it. */
+export function causeOf(error: ReceivedError): string {
+  return /Last error: (?:Error: )?(.+?)\.? Resolution note:/.exec(error.message)?.[1] ?? error.message;
+}
+
+/** What grpc-js says of a deadline that passed, for waits that it doesn't bound itself. */
+export function silence(waitedMs: number): ServiceError {
+  const message = `no answer within ${waitedMs} ms`;
+  return Object.assign(new Error(message), {
+    code: status.DEADLINE_EXCEEDED,
+    details: message,
+    metadata: new Metadata(),
+  });
+}
+
 export function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && "code" in error && typeof error.code === "number" && "metadata" in error;
 }

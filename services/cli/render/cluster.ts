@@ -1,0 +1,53 @@
+/** Members and shards: as tables, and as JSON. */
+import type { Json } from "../../../src/remap/report.ts";
+import type { MemberView, ShardView } from "../../../src/rpc/cluster-codec.ts";
+import { table } from "./table.ts";
+import { type Line, type Paint, paint } from "./text.ts";
+import { formatCount } from "./units.ts";
+
+const statePaint: Record<MemberView["state"], Paint> = { alive: "green", suspect: "yellow", dead: "red", left: "dim" };
+
+export function memberJson(view: MemberView): Json {
+  return { name: view.name, roles: [...view.roles], address: view.address, state: view.state, load: view.load };
+}
+
+export function memberTable(views: readonly MemberView[]): Line[] {
+  const rows = views.map((view) => [
+    view.name,
+    view.roles.join(" "),
+    view.address,
+    paint(view.state, statePaint[view.state]),
+    `${Math.round(view.load * 100)}%`,
+  ]);
+  return table(["MEMBER", "ROLES", "ADDRESS", "STATE", "LOAD"], rows, ["LOAD"]);
+}
+
+export function shardJson(view: ShardView): Json {
+  return {
+    shard: view.shard,
+    primary: view.primary,
+    standby: view.standby ?? null,
+    epoch: Number(view.epoch),
+    lag: view.lag,
+    flows: view.flows,
+    complete: view.complete,
+  };
+}
+
+export function shardTable(views: readonly ShardView[]): Line[] {
+  const rows = views.map((view) => [
+    String(view.shard),
+    view.primary === "" ? paint("nobody", "red") : view.primary,
+    view.standby ?? "",
+    String(view.epoch),
+    view.lag > 0 ? paint(formatCount(view.lag), "yellow") : "0",
+    formatCount(view.flows),
+    view.complete ? paint("complete", "green") : paint("being rebuilt", "yellow"),
+  ]);
+  return table(["SHARD", "PRIMARY", "STANDBY", "EPOCH", "LAG", "FLOWS", "STATE"], rows, [
+    "SHARD",
+    "EPOCH",
+    "LAG",
+    "FLOWS",
+  ]);
+}
