@@ -9,6 +9,7 @@ import { createVantage, isTranslated, observeConntrack, observeSocket } from "..
 import type { TcpSocket } from "../../src/kernel/sock-diag-codec.ts";
 import type { AgentAddress, AgentState } from "../../src/node/state.ts";
 import type { DrainReport } from "../../src/node/status.ts";
+import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import type { FlowObserver, Listings } from "./flow-observer.ts";
 
@@ -17,13 +18,23 @@ export interface DrainWatchParts {
   readonly observer: FlowObserver;
   /** Resets a connection; false: it was gone already. */
   destroy(socket: TcpSocket): boolean;
+  readonly clock: Clock;
   readonly log: Logger;
 }
+
+/** Listing is to take at most this part of the time. */
+const listingShare = 0.05;
+/** The whole connection table has to be read for translated connections, so they are counted less often. */
+const translatedIntervalMs = 2_000;
 
 interface Drain {
   readonly generation: bigint;
   atSwitch?: number;
   cut: number;
+  sockets: number;
+  translated: number;
+  socketsDueMs: number;
+  translatedDueMs: number;
 }
 
 export class DrainWatch {
@@ -35,13 +46,14 @@ export class DrainWatch {
     this.#parts = parts;
   }
 
-  /** Counts what the state asks for. True: something differs from the last time. */
+  /** Counts what the state asks for and is due. True: something differs from the last time. */
   count(state: AgentState): boolean {
     const watched = state.addresses.filter((address) => address.watchDrain || address.follows.length > 0);
     for (const address of this.#drains.keys())
       if (!watched.some((candidate) => candidate.address === address)) this.#drains.delete(address);
     const reports = watched.map((address) => this.#report(address, state));
-    const same = JSON.stringify(reports, bigintText) === JSON.stringify(this.#reports, bigintText);
+    const same =
+      reports.length === this.#reports.length && reports.every((report, i) => isSame(report, this.#reports[i]));
     this.#reports = reports;
     return !same;
   }
@@ -52,36 +64,43 @@ export class DrainWatch {
 
   #report(address: AgentAddress, state: AgentState): DrainReport {
     const drain = this.#drainOf(address);
-    const live = this.#connections(address, state);
-    if (address.cut) drain.cut += this.#cut(live.sockets);
-    const open = live.sockets.length + live.translated;
-    if (address.egress.kind === "channel") drain.atSwitch ??= open;
-    const { generation } = drain;
+    if (address.watchDrain) this.#list(address, state, drain);
+    const open = drain.sockets + drain.translated;
+    if (address.watchDrain && address.egress.kind === "channel") drain.atSwitch ??= open;
     const opened = this.#parts.observer.opened(address.address);
-    const atSwitch = drain.atSwitch === undefined ? {} : { atSwitch: drain.atSwitch };
-    return { address: address.address, generation, open, opened, cut: drain.cut, ...atSwitch };
+    const report = { address: address.address, generation: drain.generation, open, opened, cut: drain.cut };
+    return drain.atSwitch === undefined ? report : { ...report, atSwitch: drain.atSwitch };
   }
 
   #drainOf(address: AgentAddress): Drain {
     const known = this.#drains.get(address.address);
     if (known?.generation === address.generation) return known;
-    const drain: Drain = { generation: address.generation, cut: 0 };
+    const { generation } = address;
+    const drain = { generation, cut: 0, sockets: 0, translated: 0, socketsDueMs: 0, translatedDueMs: 0 };
     this.#drains.set(address.address, drain);
     return drain;
   }
 
-  /** What this instance itself tries to open is not a connection of the public address. */
-  #connections(address: AgentAddress, state: AgentState): { sockets: TcpSocket[]; translated: number } {
+  #list(address: AgentAddress, state: AgentState, drain: Drain): void {
+    const { clock } = this.#parts;
+    const startMs = clock.monotonicMs();
+    if (startMs < drain.socketsDueMs && drain.atSwitch !== undefined) return;
     const owned = new Map([[address.private, { address: address.address, generation: address.generation }]]);
     const vantage = createVantage(owned, [...state.fabric, { address: state.probeSource, length: 32 }]);
+    // What this instance itself is only trying to open is not a connection of the public address.
     const sockets = this.#parts.listings.sockets(address.private).filter((socket) => {
       const change = observeSocket(socket, vantage);
       return change !== undefined && change.state !== "closed" && socket.state !== "SYN_SENT";
     });
-    const translated = this.#parts.listings
-      .connections(address.private)
-      .filter((record) => isTranslated(record) && (observeConntrack(record, vantage)?.state ?? "closed") !== "closed");
-    return { sockets, translated: translated.length };
+    if (address.cut) drain.cut += this.#cut(sockets);
+    drain.sockets = sockets.length;
+    drain.socketsDueMs = startMs + (clock.monotonicMs() - startMs) / listingShare;
+    if (startMs < drain.translatedDueMs) return;
+    const records = this.#parts.listings.connections(address.private);
+    const isLive = (record: (typeof records)[number]) =>
+      isTranslated(record) && (observeConntrack(record, vantage)?.state ?? "closed") !== "closed";
+    drain.translated = records.filter(isLive).length;
+    drain.translatedDueMs = startMs + Math.max(translatedIntervalMs, (clock.monotonicMs() - startMs) / listingShare);
   }
 
   #cut(sockets: readonly TcpSocket[]): number {
@@ -97,6 +116,13 @@ export class DrainWatch {
   }
 }
 
-function bigintText(_key: string, value: unknown): unknown {
-  return typeof value === "bigint" ? value.toString() : value;
+function isSame(left: DrainReport, right: DrainReport | undefined): boolean {
+  return (
+    left.address === right?.address &&
+    left.generation === right.generation &&
+    left.open === right.open &&
+    left.opened === right.opened &&
+    left.atSwitch === right.atSwitch &&
+    left.cut === right.cut
+  );
 }

@@ -65,9 +65,13 @@ export class KernelState implements Disposable {
     return canVxlan(this.#routes) ? ["direct", "vxlan"] : ["direct"];
   }
 
-  /** Starts connection tracking where baton has no table yet, and touches nothing where it has. */
+  /** Starts connection tracking where baton has no table yet; rules that are there are not touched. */
   begin(): void {
-    if (this.#objects.chains.length > 0) return;
+    if (this.#objects.chains.length === 0) this.#writeEmpty();
+    this.#sysctls.add(alwaysSysctls);
+  }
+
+  #writeEmpty(): void {
     const empty = { fabric: [], probeSource: "0.0.0.0" as IpAddress, addresses: [], links: [], marks: [] };
     this.#write(empty, this.#host([]), "");
   }
