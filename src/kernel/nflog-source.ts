@@ -2,6 +2,7 @@
  * Copies of packets that nftables logs to a group: subscription and decoding, in the receiving worker.
  * linux/netfilter/nfnetlink_log.h
  */
+import { readFileSync } from "node:fs";
 import {
   attribute,
   be16Attribute,
@@ -12,6 +13,7 @@ import {
   u8Attribute,
   viewOf,
 } from "./attributes.ts";
+import { KernelError } from "./kernel-error.ts";
 import { NetlinkSocket, netlinkFamily } from "./netlink.ts";
 import type { EventSource } from "./worker-protocol.ts";
 
@@ -55,6 +57,7 @@ const field = { mark: 2, inputDevice: 4, linkAddress: 8, payload: 9, prefix: 10,
 /** Room for gathered packets in the kernel; its own maximum. */
 const gatherBytes = 128 * 1024;
 const ethernetAddressBytes = 6;
+const boundGroupsPath = "/proc/net/netfilter/nfnetlink_log";
 
 export function openEventSource(options: NflogOptions): EventSource<readonly LoggedPacket[]> {
   const socket = new NetlinkSocket(netlinkFamily.netfilter);
@@ -109,7 +112,9 @@ function subscribe(socket: NetlinkSocket, group: number, options: NflogOptions):
   const operation = `subscribe to nflog group ${group}`;
   const order = (...attributes: readonly Uint8Array[]): void => {
     const header = Uint8Array.of(0, 0, group >> 8, group & 0xff);
-    socket.request(configureType, 0, concatBytes([header, ...attributes]), operation);
+    const outcome = socket.tryRequest(configureType, 0, concatBytes([header, ...attributes]), operation);
+    if (outcome.ok) return;
+    throw outcome.error.errno === "EPERM" && isBound(group) ? new KernelError(operation, "EBUSY") : outcome.error;
   };
   order(u8Attribute(configure.command, command.bind));
   order(
@@ -119,6 +124,17 @@ function subscribe(socket: NetlinkSocket, group: number, options: NflogOptions):
     be32Attribute(configure.threshold, options.gatherPackets),
     be16Attribute(configure.flags, sequenceFlag),
   );
+}
+
+/** The kernel says EPERM as well when another socket has the group. Each line of its list starts with a group. */
+function isBound(group: number): boolean {
+  try {
+    return readFileSync(boundGroupsPath, "utf8")
+      .split("\n")
+      .some((line) => Number(line.trim().split(/\s+/)[0]) === group);
+  } catch {
+    return false;
+  }
 }
 
 /** struct nfulnl_msg_config_mode */

@@ -22,7 +22,7 @@ const defaultGatherMs = 10;
 const defaultReceiveBufferBytes = 4 * 1024 * 1024;
 
 export class NflogSubscription implements AsyncDisposable {
-  readonly #lastSequence = new Map<number, number>();
+  readonly #nextSequence = new Map<number, number>();
   #worker: EventWorker | undefined;
   #lost = 0;
 
@@ -61,8 +61,8 @@ export class NflogSubscription implements AsyncDisposable {
   }
 
   #count(packet: LoggedPacket): void {
-    const last = this.#lastSequence.get(packet.group);
-    if (last !== undefined) this.#lost += (packet.sequence - last - 1) >>> 0;
-    this.#lastSequence.set(packet.group, packet.sequence);
+    const expected = this.#nextSequence.get(packet.group) ?? 0;
+    this.#lost += (packet.sequence - expected) >>> 0;
+    this.#nextSequence.set(packet.group, (packet.sequence + 1) >>> 0);
   }
 }

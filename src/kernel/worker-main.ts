@@ -39,35 +39,43 @@ function waitForRoom(posted: number): boolean {
   return false;
 }
 
+/**
+ * After an overflow the kernel drops everything until the queue is empty, without another word. So an overflow is told
+ * when the queue has been read to its end (or runs over again): who reads the state after that misses nothing.
+ */
 function receiveUntilStopped(source: EventSource): void {
   const buffer = new Uint8Array(datagramBytes);
   let posted = 0;
+  let overflowed = false;
   while (waitForRoom(posted)) {
-    const batch = receiveBatch(source, buffer);
-    if (batch.datagrams > 0) {
+    const { datagrams, end } = receiveBatch(source, buffer, overflowed ? messageFlag.dontWait : 0);
+    if (datagrams > 0) {
       const { records, transfer } = source.take();
       post({ kind: "records", records }, transfer);
       posted++;
     }
-    if (batch.overflow) {
+    if (overflowed && end !== "full") {
       post({ kind: "overflow" });
       posted++;
+      overflowed = false;
     }
+    if (end === "overflow") overflowed = true;
   }
 }
 
-/** Waits for one datagram, then takes what is there. Ends at an overflow, which is told after what came before it. */
-function receiveBatch(source: EventSource, buffer: Uint8Array): { datagrams: number; overflow: boolean } {
-  let datagrams = 0;
-  while (datagrams < maxBatchDatagrams) {
-    const received = source.socket.receive(buffer, datagrams === 0 ? 0 : messageFlag.dontWait);
-    if (received === "overflow") return { datagrams, overflow: true };
-    if (received === "empty") break;
-    if (received > buffer.length) return { datagrams, overflow: true };
+/** Takes what is there. @param firstFlags whether to wait for the first datagram */
+function receiveBatch(
+  source: EventSource,
+  buffer: Uint8Array,
+  firstFlags: number,
+): { datagrams: number; end: "full" | "empty" | "overflow" } {
+  for (let datagrams = 0; datagrams < maxBatchDatagrams; datagrams++) {
+    const received = source.socket.receive(buffer, datagrams === 0 ? firstFlags : messageFlag.dontWait);
+    if (typeof received !== "number") return { datagrams, end: received };
+    if (received > buffer.length) return { datagrams, end: "overflow" };
     source.add(buffer.subarray(0, received));
-    datagrams++;
   }
-  return { datagrams, overflow: false };
+  return { datagrams: maxBatchDatagrams, end: "full" };
 }
 
 try {

@@ -11,7 +11,7 @@ import { controlWord, controlWords, type WorkerMessage, type WorkerStart } from 
 
 export type KernelEvent<Records> =
   | { readonly kind: "records"; readonly records: Records }
-  /** Events were lost between those before it and those after it: read the state again. */
+  /** Events were lost before it, and none since: read the state again. */
   | { readonly kind: "overflow" }
   /** The worker ended without being told to; nothing comes after it. */
   | { readonly kind: "failed"; readonly error: Error };

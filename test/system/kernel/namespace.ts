@@ -22,6 +22,10 @@ export class Namespace implements Disposable {
     return execFileSync("ip", ["-n", this.name, ...args.split(" ")], { encoding: "utf8" });
   }
 
+  exec(command: string, ...args: readonly string[]): string {
+    return execFileSync("ip", ["netns", "exec", this.name, command, ...args], { encoding: "utf8" });
+  }
+
   /** Joins two namespaces by a cable, up, and gives each end an address. */
   connect(device: string, address: string, other: Namespace, otherDevice: string, otherAddress: string): void {
     this.ip(`link add ${device} type veth peer name ${otherDevice} netns ${other.name}`);
