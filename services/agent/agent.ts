@@ -10,6 +10,7 @@ import { counterName } from "../../src/dataplane/names.ts";
 import type { IpAddress } from "../../src/flow/address.ts";
 import type { FlowKey } from "../../src/flow/flow.ts";
 import type { SocketSighting } from "../../src/flow/observe.ts";
+import type { ConntrackUsage } from "../../src/kernel/conntrack.ts";
 import { type Fence, judgeFence } from "../../src/node/fence.ts";
 import type { AgentAddress, AgentState, ChannelKind, Link } from "../../src/node/state.ts";
 import type { LinkReport, NodeFault, NodeStatus } from "../../src/node/status.ts";
@@ -39,9 +40,14 @@ export interface AgentParts {
   boundPorts(address: IpAddress): readonly number[];
   /** Connections of this address, whichever their other end. */
   sockets(address: IpAddress): readonly SocketSighting[];
+  /** How full the kernel's connection table is; undefined: it has none. */
+  trackedConnections(): ConntrackUsage | undefined;
   report(status: NodeStatus): void;
   readonly log: Logger;
 }
+
+/** With a table fuller than this, new connections might find no place in it once everything new comes here. */
+const trackedShareMax = 0.75;
 
 export class Agent {
   readonly #parts: AgentParts;
@@ -106,6 +112,8 @@ export class Agent {
     const fault = checkAgentState(state, { addresses, channels: this.#parts.channels });
     if (fault !== undefined) return this.#refuse(fault.code, fault.message, fence);
     const newlyFollowing = state.addresses.filter((address) => this.#isNewlyFollowing(address));
+    const crowd = newlyFollowing.length === 0 ? undefined : crowdedTracking(this.#parts.trackedConnections());
+    if (crowd !== undefined) return this.#refuse("LIMIT_EXCEEDED", crowd, fence);
     try {
       // The disk is never behind the kernel: what a restart applies is at least what was acknowledged.
       await this.#parts.store(desired);
@@ -188,6 +196,11 @@ export class Agent {
     this.#parts.log.warn({ code, message, generation: fence.generation, term: fence.term }, "state refused");
     this.#fault = { code, message, fence };
   }
+}
+
+function crowdedTracking(usage: ConntrackUsage | undefined): string | undefined {
+  if (usage === undefined || usage.count <= usage.max * trackedShareMax) return undefined;
+  return `${usage.count} of ${usage.max} tracked connections are in use; raise net.netfilter.nf_conntrack_max first`;
 }
 
 function linkReport(link: Link, counters: ReturnType<KernelState["counters"]>): LinkReport {

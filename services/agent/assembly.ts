@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
 import { connectBus } from "../../src/bus/nats.ts";
 import { logGroups } from "../../src/dataplane/agent-ruleset.ts";
-import { ConntrackEvents } from "../../src/kernel/conntrack.ts";
+import { ConntrackEvents, conntrackUsage } from "../../src/kernel/conntrack.ts";
 import { NflogSubscription } from "../../src/kernel/nflog.ts";
 import type { LoggedPacket } from "../../src/kernel/nflog-source.ts";
 import { RawIpv4Socket } from "../../src/kernel/raw-socket.ts";
@@ -82,6 +82,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     store: (desired) => writeStateFile(stateFile, desired, stateCodec),
     boundPorts: (address) => listings.boundPorts(address),
     sockets: (address) => listings.sockets(address),
+    trackedConnections: conntrackUsage,
     report: (status) => client.report(status),
     log,
   });
