@@ -66,6 +66,8 @@ export interface Bus extends AsyncDisposable {
   ensureStream(config: StreamConfig, signal: AbortSignal): Promise<void>;
   /** Throws {@link BusError}: there is no such stream, or the bus is away. */
   streamRange(stream: string, signal: AbortSignal): Promise<StreamRange>;
+  /** Of the newest message of a subject; 0: there is none. */
+  lastSequence(stream: string, subject: string, signal: AbortSignal): Promise<bigint>;
   /** Undefined: the stream holds no message of that sequence. */
   messageAt(stream: string, sequence: bigint, signal: AbortSignal): Promise<BusMessage | undefined>;
 

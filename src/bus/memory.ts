@@ -1,4 +1,5 @@
 /** The bus in memory: the same semantics as `nats.ts`, for tests and simulations of one process. */
+import { abortable } from "./abortable.ts";
 import {
   type Bus,
   BusError,
@@ -71,6 +72,11 @@ export class MemoryBus implements Bus {
     await this.#whenConnected(signal);
     const stream = this.#stream(name);
     return { first: stream.messages[0]?.sequence ?? stream.last + 1n, last: stream.last };
+  }
+
+  async lastSequence(name: string, subject: string, signal: AbortSignal): Promise<bigint> {
+    await this.#whenConnected(signal);
+    return this.#stream(name).messages.findLast((message) => message.subject === subject)?.sequence ?? 0n;
   }
 
   async messageAt(name: string, sequence: bigint, signal: AbortSignal): Promise<BusMessage | undefined> {
@@ -164,14 +170,7 @@ export class MemoryBus implements Bus {
   async #change(signal: AbortSignal): Promise<void> {
     const stop = AbortSignal.any([signal, this.#closed.signal]);
     stop.throwIfAborted();
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(stop.reason);
-    stop.addEventListener("abort", abort, { once: true });
-    try {
-      await Promise.race([this.#changed.promise, aborted.promise]);
-    } finally {
-      stop.removeEventListener("abort", abort);
-    }
+    await abortable(this.#changed.promise, stop);
   }
 }
 

@@ -13,6 +13,7 @@ import {
   type JetStreamClient,
   type JetStreamSubscription,
   type JsMsg,
+  type MsgRequest,
   type NatsConnection,
   NatsError,
   nanos,
@@ -21,6 +22,7 @@ import {
   StorageType,
   type Subscription,
 } from "nats";
+import { abortable } from "./abortable.ts";
 import {
   type Bus,
   BusError,
@@ -127,11 +129,19 @@ export class NatsBus implements Bus {
     });
   }
 
+  async lastSequence(stream: string, subject: string, signal: AbortSignal): Promise<bigint> {
+    return (await this.#message(stream, { last_by_subj: subject }, signal))?.sequence ?? 0n;
+  }
+
   async messageAt(stream: string, sequence: bigint, signal: AbortSignal): Promise<BusMessage | undefined> {
-    return await this.#ask(`read message ${sequence} of ${stream}`, signal, async (connection) => {
+    return await this.#message(stream, { seq: Number(sequence) }, signal);
+  }
+
+  async #message(stream: string, which: MsgRequest, signal: AbortSignal): Promise<BusMessage | undefined> {
+    return await this.#ask(`read a message of ${stream}`, signal, async (connection) => {
       const manager = await connection.jetstreamManager({ timeout: requestTimeoutMs });
       try {
-        const found = await manager.streams.getMessage(stream, { seq: Number(sequence) });
+        const found = await manager.streams.getMessage(stream, which);
         return { subject: found.subject, sequence: BigInt(found.seq), data: found.data, pending: 0 };
       } catch (error) {
         if (apiCode(error) === messageNotFound) return undefined;
@@ -316,19 +326,6 @@ async function translated<T>(what: string, work: Promise<T>): Promise<T> {
     const advice =
       apiCode(error) === streamNotFound || error.code === "503" ? "; is there a tracker that made the stream?" : "";
     throw new BusError(`could not ${what}: ${error.message}${advice}`, { cause: error });
-  }
-}
-
-/** `work`, or the abort reason when that comes first; `work` goes on unobserved then. */
-async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(signal.reason);
-  if (signal.aborted) abort();
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }
 

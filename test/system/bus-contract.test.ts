@@ -102,6 +102,14 @@ describe.each(benches)("the bus $name", ({ installed, open }) => {
     expect((await read(stream, subject(1), 1n, 1))[0]?.sequence).toBe(range.first);
   });
 
+  test("knows the newest message of each subject", async () => {
+    const { stream, subject } = await fresh();
+    for (const n of [1, 2, 1, 2, 2]) await publish(subject(n), "x");
+    expect(await bus.lastSequence(stream, subject(1), signal)).toBe(3n);
+    expect(await bus.lastSequence(stream, subject(2), signal)).toBe(5n);
+    expect(await bus.lastSequence(stream, subject(3), signal)).toBe(0n);
+  });
+
   test("gives an empty stream a first sequence beyond the last", async () => {
     const { stream } = await fresh();
     expect(await bus.streamRange(stream, signal)).toEqual({ first: 1n, last: 0n });

@@ -1,0 +1,105 @@
+/** A tracker's process: its database, its place on the bus, its answers. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { BusError } from "../../src/bus/bus.ts";
+import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
+import { flowStreamName, flowSubjects } from "../../src/flow/events.ts";
+import { assignShards } from "../../src/placement/assignment.ts";
+import { serveGrpc } from "../../src/rpc/server.ts";
+import { trackerService } from "../../src/rpc/tracker-server.ts";
+import { serveAdmin } from "../../src/runtime/admin.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
+import { loadConfig, printConfig } from "../../src/runtime/config.ts";
+import { createLog, type Logger } from "../../src/runtime/log.ts";
+import { isAbort, retry } from "../../src/runtime/retry.ts";
+import { version } from "../../src/runtime/version.ts";
+import { FlowStore } from "../../src/tracker/level.ts";
+import { Tracker } from "../../src/tracker/tracker.ts";
+import { type TrackerConfig, trackerConfigSchema } from "./config.ts";
+import { trackerMetrics } from "./metrics.ts";
+
+export interface RunOptions {
+  readonly configFile: string;
+  readonly printConfig: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** How long JetStream remembers the ids of messages: longer than a publisher goes on repeating one. */
+const duplicateWindowMs = 120_000;
+const retryInitialMs = 100;
+const retryMaxMs = 2_000;
+const directoryMode = 0o700;
+/** The epoch of the assignment that every tracker computes from the same configuration. */
+const firstEpoch = 1n;
+
+/** The process's exit code. */
+export async function run(options: RunOptions): Promise<number> {
+  const loaded = loadConfig(trackerConfigSchema, options.configFile, process.env);
+  if (!loaded.ok) {
+    process.stderr.write(`${loaded.errors.join("\n")}\n`);
+    return 2;
+  }
+  if (options.printConfig) {
+    process.stdout.write(printConfig(loaded.value, []));
+    return 0;
+  }
+  const log = createLog({ service: "tracker", name: loaded.value.name, level: loaded.value.log.level });
+  await serve(loaded.value, log, options.signal);
+  return 0;
+}
+
+async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): Promise<void> {
+  const directory = join(config.dataDirectory, "flows");
+  mkdirSync(directory, { recursive: true, mode: directoryMode });
+  await using store = await FlowStore.open(directory);
+  await using bus = connectBus({ servers: config.nats.servers, name: `tracker ${config.name}` });
+  const metrics = trackerMetrics(() => tracker.status());
+  const tracker = new Tracker({
+    name: config.name,
+    assignment: assignShards(firstEpoch, config.shards, config.trackers),
+    bus,
+    store,
+    clock: systemClock,
+    log,
+    rebuildSettleMs: config.rebuild.settleMs,
+    onBatch: metrics.applied,
+  });
+  const ready = (): string[] => reasonsNotReady(bus, tracker);
+  const onBug = (error: unknown): void => log.error({ error }, "a call failed");
+  await using _server = await serveGrpc({
+    endpoints: config.listen,
+    services: [trackerService({ tracker, onBug, onLookup: metrics.lookedUp })],
+    signal,
+    ready: () => ready().length === 0,
+  });
+  await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
+  log.info({ version, shards: tracker.status().length }, "started");
+  try {
+    await ensureFlowStream(bus, config, log, signal);
+    await tracker.run(signal);
+  } catch (error) {
+    if (!isAbort(error, signal)) throw error;
+  }
+}
+
+function reasonsNotReady(bus: NatsBus, tracker: Tracker): string[] {
+  if (!bus.connected) return ["no connection to NATS"];
+  const behind = tracker.status().filter(({ lag }) => lag === undefined);
+  if (behind.length === 0) return [];
+  return [
+    `${behind.length} shards are not followed to the end of the stream yet: ${behind.map(({ shard }) => shard).join(", ")}`,
+  ];
+}
+
+async function ensureFlowStream(bus: NatsBus, config: TrackerConfig, log: Logger, signal: AbortSignal): Promise<void> {
+  const stream = { name: flowStreamName, subjects: [flowSubjects], duplicateWindowMs, ...config.stream };
+  await retry(() => bus.ensureStream(stream, signal), {
+    signal,
+    initialMs: retryInitialMs,
+    maxMs: retryMaxMs,
+    onError: (error) => {
+      if (!(error instanceof BusError)) throw error;
+      log.warn({ error }, "the stream of flow events is not there yet");
+    },
+  });
+}

@@ -1,0 +1,58 @@
+/** The tracker's metrics: how much it applies, how far behind it is, what it is asked. */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { AppliedBatch, ReplicaStatus } from "../../src/tracker/replica.ts";
+
+export interface TrackerMetrics {
+  readonly registry: Registry;
+  applied(batch: AppliedBatch): void;
+  lookedUp(keys: number): void;
+}
+
+const batchSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
+
+export function trackerMetrics(status: () => readonly ReplicaStatus[]): TrackerMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const perShard = (name: string, help: string, read: (shard: ReplicaStatus) => number | undefined): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: ["shard"],
+      registers,
+      collect() {
+        this.reset();
+        for (const shard of status()) {
+          const value = read(shard);
+          if (value !== undefined) this.set({ shard: shard.shard }, value);
+        }
+      },
+    });
+  };
+  perShard("baton_tracker_lag_messages", "Messages of the stream not yet applied; absent: not known.", (it) => it.lag);
+  perShard("baton_tracker_flows", "Live flows.", (it) => it.flows);
+  perShard("baton_tracker_complete", "0: messages are missing, and snapshots are awaited.", (it) =>
+    it.complete ? 1 : 0,
+  );
+  const messages = new Counter({
+    name: "baton_tracker_messages_total",
+    help: "Messages applied and stored.",
+    registers,
+  });
+  const changes = new Counter({ name: "baton_tracker_changes_total", help: "Changes of flows applied.", registers });
+  const keys = new Counter({ name: "baton_tracker_looked_up_total", help: "Keys asked for in look-ups.", registers });
+  const duration = new Histogram({
+    name: "baton_tracker_batch_seconds",
+    help: "Time to apply and store one batch of messages.",
+    buckets: batchSeconds,
+    registers,
+  });
+  return {
+    registry,
+    applied(batch) {
+      messages.inc(batch.messages);
+      changes.inc(batch.changes);
+      duration.observe(batch.tookMs / 1_000);
+    },
+    lookedUp: (count) => keys.inc(count),
+  };
+}

@@ -1,0 +1,287 @@
+/**
+ * Asks trackers about flows. Any of them tells who holds which shard; then the shard's primary is asked, and its standby
+ * too as soon as the primary is silent for a quarter of a second, fails, or doesn't know.
+ *
+ * What a call throws is grpc-js's ServiceError, to be read by `fromServiceError`, or the abort reason.
+ */
+import type { IpAddress } from "../flow/address.ts";
+import type { FlowAnswer } from "../flow/answer.ts";
+import type { Flow, FlowKey } from "../flow/flow.ts";
+import type { CountFlowsResponse, ListFlowsRequest } from "../gen/baton/v1/tracker.ts";
+import type { ShardPosition } from "../node/state.ts";
+import { shardOf } from "../placement/shard.ts";
+import { sleep } from "../runtime/retry.ts";
+import { serverStream, unary } from "./client.ts";
+import { fromServiceError } from "./errors.ts";
+import { readAddress, readCount, readList, readName } from "./fields.ts";
+import { flowKeyToProto, positionsToProto, readAnswer, readFlow, readPositions } from "./flow-codec.ts";
+import { type Bounds, TrackerDirectory } from "./tracker-directory.ts";
+import { countsMax, lookupKeysMax } from "./tracker-limits.ts";
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  readonly deadlineMs?: number;
+}
+
+export interface ListQuery {
+  readonly address: IpAddress;
+  readonly owner?: string;
+  readonly peer?: IpAddress;
+  /** None: all. */
+  readonly limit?: number;
+  readonly atLeast?: readonly ShardPosition[];
+}
+
+export interface WatchQuery {
+  readonly address: IpAddress;
+  readonly owner?: string;
+  readonly atLeast?: readonly ShardPosition[];
+}
+
+export type WatchEvent =
+  /** `first`: what earlier events told begins anew. `complete`: the last part. */
+  | { readonly kind: "snapshot"; readonly flows: Flow[]; readonly first: boolean; readonly complete: boolean }
+  /** In order; a closed flow is gone. */
+  | { readonly kind: "changes"; readonly flows: Flow[] };
+
+export interface FlowCounts {
+  readonly counts: readonly {
+    readonly address: IpAddress;
+    readonly owner: string;
+    /** Open, half-open and closing ones together. */
+    readonly flows: number;
+    readonly halfOpen: number;
+  }[];
+  readonly positions: readonly ShardPosition[];
+  /** False: a shard concerned is being rebuilt, and counts may be too low. */
+  readonly complete: boolean;
+}
+
+export type BarrierOutcome =
+  | { readonly reached: true }
+  /** Shards that had not come to their positions when time was up. */
+  | { readonly reached: false; readonly behind: readonly number[] };
+
+const defaultDeadlineMs = 5_000;
+/** Before a watch that broke is begun again; doubled by chance, so that many watchers don't return together. */
+const resumeWaitMs = 250;
+
+export class TrackerClient implements Disposable {
+  readonly #directory: TrackerDirectory;
+
+  /** host:port or unix:PATH of some trackers; one that answers is enough. */
+  constructor(endpoints: readonly string[]) {
+    this.#directory = new TrackerDirectory(endpoints);
+  }
+
+  /** One answer for each key, in order. Throws only the abort reason: keys that nobody could be asked about are `unknown`. */
+  async lookup(
+    keys: readonly FlowKey[],
+    atLeast: readonly ShardPosition[] = [],
+    options: CallOptions = {},
+  ): Promise<FlowAnswer[]> {
+    const bounds = boundsOf(options);
+    try {
+      const shards = await this.#directory.shards(bounds);
+      const byShard = Map.groupBy(keys.keys(), (index) => shardOf((keys[index] as FlowKey).address, shards));
+      const answers = new Array<FlowAnswer>(keys.length);
+      const asked = [...byShard].flatMap(([shard, indices]) =>
+        chunksOf(indices, lookupKeysMax).map(async (chunk) => {
+          const found = await this.#lookupIn(
+            shard,
+            chunk.map((index) => keys[index] as FlowKey),
+            atLeast,
+            bounds,
+          );
+          for (const [place, index] of chunk.entries()) answers[index] = found[place] ?? unanswered("too few answers");
+        }),
+      );
+      await Promise.all(asked);
+      return answers;
+    } catch (error) {
+      bounds.signal.throwIfAborted();
+      return keys.map(() => unanswered(fromServiceError(error).message));
+    }
+  }
+
+  /** All flows that match, in pages, as of one moment. */
+  async *list(query: ListQuery, options: CallOptions = {}): AsyncGenerator<Flow[], void, undefined> {
+    const bounds = boundsOf(options);
+    const request: ListFlowsRequest = {
+      address: query.address,
+      owner: query.owner ?? "",
+      peer: query.peer ?? "",
+      limit: query.limit ?? 0,
+      atLeast: positionsToProto(query.atLeast ?? []),
+    };
+    const shard = shardOf(query.address, await this.#directory.shards(bounds));
+    const pages = this.#directory.stream(shard, bounds, (client, signal, deadlineMs) =>
+      serverStream(client, "listFlows", request, { signal, deadlineMs }),
+    );
+    for await (const page of pages) yield page.flows.map((flow) => readFlow("flow", flow));
+  }
+
+  /** All flows that match, then every change to them, until the signal aborts. Resumes by itself, with a new snapshot. */
+  async *watch(
+    query: WatchQuery,
+    options: { readonly signal: AbortSignal },
+  ): AsyncGenerator<WatchEvent, void, undefined> {
+    const { signal } = options;
+    let seen: readonly ShardPosition[] = [];
+    for (;;) {
+      try {
+        for await (const { event, positions } of this.#watchOnce(query, seen, signal)) {
+          seen = positions;
+          yield event;
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        // The stream may have gone back behind what was seen; what the caller asked for still holds.
+        if (fromServiceError(error).code === "TRACKER_BEHIND") seen = [];
+      }
+      await sleep(resumeWaitMs * (1 + Math.random()), signal);
+    }
+  }
+
+  /** Without an address: of all. */
+  async count(
+    query: { readonly address?: IpAddress; readonly atLeast?: readonly ShardPosition[] },
+    options: CallOptions = {},
+  ): Promise<FlowCounts> {
+    const bounds = boundsOf(options);
+    const request = { address: query.address ?? "", atLeast: positionsToProto(query.atLeast ?? []) };
+    const shards = await this.#directory.shards(bounds);
+    const groups =
+      query.address === undefined
+        ? await this.#directory.groups(
+            Array.from({ length: shards }, (_, shard) => shard),
+            bounds,
+          )
+        : [[shardOf(query.address, shards)]];
+    const parts = await Promise.all(
+      groups.map(async (group) => {
+        const response = await this.#directory.ask(
+          group[0] ?? 0,
+          bounds,
+          async (client, signal, deadlineMs) => await unary(client, "countFlows", request, { signal, deadlineMs }),
+          ({ complete }) => complete,
+        );
+        return readCounts(response, new Set(group), shards);
+      }),
+    );
+    return {
+      counts: parts.flatMap(({ counts }) => counts),
+      positions: parts.flatMap(({ positions }) => positions),
+      complete: parts.every(({ complete }) => complete),
+    };
+  }
+
+  /** Waits until every position is applied and stored by a holder of its shard, at most `deadlineMs`. */
+  async barrier(positions: readonly ShardPosition[], options: CallOptions = {}): Promise<BarrierOutcome> {
+    const bounds = boundsOf(options);
+    const shards = [...new Set(positions.map(({ shard }) => shard))];
+    const reach = async (group: readonly number[]): Promise<readonly number[]> => {
+      const request = { positions: positionsToProto(positions.filter(({ shard }) => group.includes(shard))) };
+      try {
+        await this.#directory.ask(
+          group[0] ?? 0,
+          bounds,
+          async (client, signal, deadlineMs) => await unary(client, "barrier", request, { signal, deadlineMs }),
+        );
+        return [];
+      } catch (error) {
+        bounds.signal.throwIfAborted();
+        const { details } = fromServiceError(error);
+        const named = details["behind"]?.split(",").map(Number) ?? [];
+        return named.length > 0 ? named : group;
+      }
+    };
+    try {
+      const groups = await this.#directory.groups(shards, bounds);
+      const behind = (await Promise.all(groups.map(reach))).flat().sort((a, b) => a - b);
+      return behind.length === 0 ? { reached: true } : { reached: false, behind };
+    } catch {
+      bounds.signal.throwIfAborted();
+      return { reached: false, behind: shards.sort((a, b) => a - b) };
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#directory[Symbol.dispose]();
+  }
+
+  async #lookupIn(
+    shard: number,
+    keys: readonly FlowKey[],
+    atLeast: readonly ShardPosition[],
+    bounds: Bounds,
+  ): Promise<FlowAnswer[]> {
+    const request = { keys: keys.map(flowKeyToProto), atLeast: positionsToProto(atLeast) };
+    try {
+      const { answers } = await this.#directory.ask(
+        shard,
+        bounds,
+        async (client, signal, deadlineMs) => await unary(client, "lookupFlows", request, { signal, deadlineMs }),
+        (found) => found.answers.every(({ answer }) => answer?.$case !== "unknown"),
+      );
+      return answers.map((answer) => readAnswer("answer", answer));
+    } catch (error) {
+      bounds.signal.throwIfAborted();
+      return keys.map(() => unanswered(fromServiceError(error).message));
+    }
+  }
+
+  async *#watchOnce(
+    query: WatchQuery,
+    seen: readonly ShardPosition[],
+    signal: AbortSignal,
+  ): AsyncGenerator<{ event: WatchEvent; positions: readonly ShardPosition[] }, void, undefined> {
+    const bounds = { signal, endMs: Number.POSITIVE_INFINITY };
+    const shard = shardOf(query.address, await this.#directory.shards(bounds));
+    const request = {
+      address: query.address,
+      owner: query.owner ?? "",
+      after: [],
+      atLeast: positionsToProto([...(query.atLeast ?? []), ...seen]),
+    };
+    const pages = this.#directory.stream(shard, bounds, (client, stop) =>
+      serverStream(client, "watchFlows", request, { signal: stop }),
+    );
+    let first = true;
+    for await (const { content, snapshotComplete } of pages) {
+      if (content === undefined) continue;
+      const flows = content.value.flows.map((flow) => readFlow("flow", flow));
+      const positions = readPositions("positions", content.value.positions);
+      if (content.$case === "changes") yield { event: { kind: "changes", flows }, positions };
+      else yield { event: { kind: "snapshot", flows, first, complete: snapshotComplete }, positions };
+      first = false;
+    }
+  }
+}
+
+function boundsOf({ signal, deadlineMs = defaultDeadlineMs }: CallOptions): Bounds {
+  return { signal: signal ?? new AbortController().signal, endMs: performance.now() + deadlineMs };
+}
+
+function unanswered(reason: string): FlowAnswer {
+  return { kind: "unknown", reason: `no tracker answered: ${reason}` };
+}
+
+function chunksOf<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, n) => items.slice(n * size, (n + 1) * size));
+}
+
+/** Of a tracker's answer, what concerns these shards: it may hold others as a standby. */
+function readCounts(response: CountFlowsResponse, wanted: ReadonlySet<number>, shards: number): FlowCounts {
+  const counts = readList("counts", response.counts, countsMax, (count, field) => ({
+    address: readAddress(`${field}.address`, count.address),
+    owner: readName(`${field}.owner`, count.owner),
+    flows: readCount(`${field}.flows`, count.flows),
+    halfOpen: readCount(`${field}.half_open`, count.halfOpen),
+  }));
+  return {
+    counts: counts.filter(({ address }) => wanted.has(shardOf(address, shards))),
+    positions: readPositions("positions", response.positions).filter(({ shard }) => wanted.has(shard)),
+    complete: response.complete,
+  };
+}

@@ -1,0 +1,10 @@
+/** Sizes that TrackerService and its clients hold each other to. */
+
+/** Keys of one look-up. */
+export const lookupKeysMax = 10_000;
+/** Flows in one message of a stream. */
+export const flowsPerPage = 1_000;
+/** Changes that one watcher may leave unread. */
+export const unreadChangesMax = 100_000;
+/** Addresses and owners in one count. */
+export const countsMax = 1_000_000;

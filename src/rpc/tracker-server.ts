@@ -1,0 +1,166 @@
+/**
+ * TrackerService: what a tracker's copies of its shards answer.
+ *
+ * Whatever asks for a position waits within the call's deadline, and is answered a little before it, so that the caller
+ * hears why and not only that time is up.
+ */
+import type { FlowAnswer } from "../flow/answer.ts";
+import type { FlowKey } from "../flow/flow.ts";
+import {
+  type Assignment,
+  type BarrierRequest,
+  type BarrierResponse,
+  type CountFlowsRequest,
+  type CountFlowsResponse,
+  type FlowPage,
+  type ListFlowsRequest,
+  type LookupFlowsRequest,
+  type LookupFlowsResponse,
+  TrackerServiceService,
+} from "../gen/baton/v1/tracker.ts";
+import type { Tracker } from "../tracker/tracker.ts";
+import type { DetailedError } from "./errors.ts";
+import { decode, readAddress, readInteger, readList, readName } from "./fields.ts";
+import {
+  answerToProto,
+  assignmentToProto,
+  flowToProto,
+  positionsToProto,
+  readFlowKey,
+  readPositions,
+} from "./flow-codec.ts";
+import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
+import type { Service } from "./server.ts";
+import { lookupKeysMax } from "./tracker-limits.ts";
+import { behindError, caughtUp, pagesOf, replicaFor, waitForPositions } from "./tracker-wait.ts";
+import { watchFlows } from "./tracker-watch.ts";
+
+const limitMax = 0xffff_ffff;
+
+export interface TrackerServiceOptions {
+  readonly tracker: Tracker;
+  readonly onBug: OnBug;
+  /** Keys asked for in a look-up, for the metrics. */
+  readonly onLookup: (keys: number) => void;
+}
+
+export function trackerService({ tracker, onBug, onLookup }: TrackerServiceOptions): Service {
+  return [
+    TrackerServiceService,
+    {
+      lookupFlows: unaryHandler(
+        (request: LookupFlowsRequest, context) => lookup(tracker, request, context, onLookup),
+        onBug,
+      ),
+      listFlows: streamHandler((request: ListFlowsRequest, context) => list(tracker, request, context), onBug),
+      watchFlows: streamHandler((request, context) => watchFlows(tracker, request, context), onBug),
+      countFlows: unaryHandler((request: CountFlowsRequest, context) => count(tracker, request, context), onBug),
+      barrier: unaryHandler((request: BarrierRequest, context) => barrier(tracker, request, context), onBug),
+      getAssignment: unaryHandler(async (): Promise<Reply<Assignment>> => {
+        return { ok: true, value: assignmentToProto(tracker.assignment) };
+      }, onBug),
+    },
+  ];
+}
+
+async function lookup(
+  tracker: Tracker,
+  request: LookupFlowsRequest,
+  context: CallContext,
+  onLookup: (keys: number) => void,
+): Promise<Reply<LookupFlowsResponse>> {
+  const asked = decode(() => ({
+    keys: readList("keys", request.keys, lookupKeysMax, (key, field) => readFlowKey(field, key)),
+    atLeast: readPositions("at_least", request.atLeast),
+  }));
+  if (!asked.ok) return invalid(asked.message);
+  const { keys, atLeast } = asked.value;
+  onLookup(keys.length);
+  const concerned = new Set(keys.map((key) => tracker.shardOf(key.address)));
+  const behind = await waitForPositions(
+    tracker,
+    atLeast.filter(({ shard }) => concerned.has(shard)),
+    context,
+  );
+  const behindShards = new Set(behind.map(({ shard }) => shard));
+  return { ok: true, value: { answers: keys.map((key) => answerToProto(answerOf(tracker, key, behindShards))) } };
+}
+
+function answerOf(tracker: Tracker, key: FlowKey, behind: ReadonlySet<number>): FlowAnswer {
+  const shard = tracker.shardOf(key.address);
+  const replica = tracker.replica(shard);
+  if (replica === undefined) return { kind: "unknown", reason: `shard ${shard} is served elsewhere` };
+  if (behind.has(shard)) return { kind: "unknown", reason: `shard ${shard} has not reached the position asked for` };
+  const found = replica.table.find(key);
+  const appliedSequence = replica.table.sequence;
+  switch (found.kind) {
+    case "owned":
+      return found;
+    case "closed":
+      return { kind: "closed", owner: found.owner, appliedSequence };
+    case "absent":
+      if (!replica.complete) return { kind: "unknown", reason: `shard ${shard} is incomplete until snapshots arrive` };
+      return { kind: "absent", appliedSequence };
+  }
+}
+
+async function* list(tracker: Tracker, request: ListFlowsRequest, context: CallContext): AsyncGenerator<FlowPage> {
+  const asked = decode(() => ({
+    address: readAddress("address", request.address),
+    ...(request.owner === "" ? {} : { owner: readName("owner", request.owner) }),
+    ...(request.peer === "" ? {} : { peer: readAddress("peer", request.peer) }),
+    limit: readInteger("limit", request.limit, 0, limitMax) || Number.POSITIVE_INFINITY,
+    atLeast: readPositions("at_least", request.atLeast),
+  }));
+  if (!asked.ok) throw new Refusal({ code: "INVALID_ARGUMENT", message: asked.message });
+  const replica = await caughtUp(tracker, tracker.shardOf(asked.value.address), asked.value.atLeast, context);
+  const positions = [{ shard: replica.shard, sequence: replica.table.sequence }];
+  const flows = [...replica.table.flowsOf(asked.value).take(asked.value.limit)];
+  for (const page of pagesOf(flows)) yield { flows: page.map(flowToProto), positions };
+}
+
+async function count(
+  tracker: Tracker,
+  request: CountFlowsRequest,
+  context: CallContext,
+): Promise<Reply<CountFlowsResponse>> {
+  const asked = decode(() => ({
+    address: request.address === "" ? undefined : readAddress("address", request.address),
+    atLeast: readPositions("at_least", request.atLeast),
+  }));
+  if (!asked.ok) return invalid(asked.message);
+  const { address, atLeast } = asked.value;
+  const replicas = address === undefined ? [...tracker.replicas()] : [replicaFor(tracker, tracker.shardOf(address))];
+  const concerned = new Set(replicas.map(({ shard }) => shard));
+  const behind = await waitForPositions(
+    tracker,
+    atLeast.filter(({ shard }) => concerned.has(shard)),
+    context,
+  );
+  if (behind.length > 0) return { ok: false, error: behindError(behind) };
+  const counts = replicas
+    .flatMap(({ table }) => table.counts(address))
+    .map(({ flows, halfOpen, ...of }) => {
+      return { ...of, flows: BigInt(flows), halfOpen: BigInt(halfOpen) };
+    });
+  const positions = replicas.map(({ shard, table }) => ({ shard, sequence: table.sequence }));
+  return { ok: true, value: { counts, positions, complete: replicas.every(({ complete }) => complete) } };
+}
+
+async function barrier(
+  tracker: Tracker,
+  request: BarrierRequest,
+  context: CallContext,
+): Promise<Reply<BarrierResponse>> {
+  const asked = decode(() => readPositions("positions", request.positions));
+  if (!asked.ok) return invalid(asked.message);
+  const replicas = asked.value.map(({ shard }) => replicaFor(tracker, shard));
+  const behind = await waitForPositions(tracker, asked.value, context);
+  if (behind.length > 0) return { ok: false, error: behindError(behind) };
+  const applied = replicas.map((replica) => ({ shard: replica.shard, sequence: replica.status().committed }));
+  return { ok: true, value: { applied: positionsToProto(applied) } };
+}
+
+function invalid(message: string): { readonly ok: false; readonly error: DetailedError } {
+  return { ok: false, error: { code: "INVALID_ARGUMENT", message } };
+}

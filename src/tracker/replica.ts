@@ -1,0 +1,250 @@
+/**
+ * One copy of one shard: follows the shard's messages, applies them, stores them, and tells who waits or watches.
+ *
+ * Invariants: what the store holds is exactly what the messages up to its position made; before messages are read on a
+ * new connection, the position is compared with the stream, and a store that is not of this stream's past is wiped.
+ */
+import { type Bus, BusError, type BusMessage, type StreamRange } from "../bus/bus.ts";
+import { encodeResyncRequest } from "../bus/resync-request.ts";
+import { flowStreamName, flowSubject, resyncAllSubject, resyncSubject } from "../flow/events.ts";
+import type { Flow } from "../flow/flow.ts";
+import { decodeFlowEventBatch } from "../rpc/flow-event-codec.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/log.ts";
+import { retry } from "../runtime/retry.ts";
+import { fingerprintOf, judgeStore } from "./continuity.ts";
+import type { FlowStore } from "./level.ts";
+import { type Position, RecordFault } from "./record.ts";
+import { ShardTable } from "./table.ts";
+import { Waiters } from "./waiters.ts";
+
+export interface ReplicaOptions {
+  readonly shard: number;
+  readonly bus: Bus;
+  readonly store: FlowStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** After a shard was lost: how long instances that nobody knows of have to answer before it counts as whole. */
+  readonly rebuildSettleMs: number;
+  readonly onBatch: (batch: AppliedBatch) => void;
+}
+
+export interface AppliedBatch {
+  readonly shard: number;
+  readonly messages: number;
+  readonly changes: number;
+  readonly tookMs: number;
+}
+
+/** Hears of every change of a shard, in order, as it is applied. */
+export interface FlowFeed {
+  changed(flows: readonly Flow[], sequence: bigint): void;
+  /** The shard was wiped: what was told before means nothing any more. */
+  reset(): void;
+}
+
+export interface ReplicaStatus {
+  readonly shard: number;
+  readonly applied: bigint;
+  readonly committed: bigint;
+  /** Messages of the stream not yet applied, when last heard of. Undefined: not following. */
+  readonly lag: number | undefined;
+  readonly flows: number;
+  readonly complete: boolean;
+}
+
+/** Messages in one batch of the database. */
+const batchMessagesMax = 256;
+/** A batch that has changed this many flows is written before more is applied: a few ten milliseconds of work. */
+const batchChangesMax = 10_000;
+const retryInitialMs = 100;
+const retryMaxMs = 2_000;
+/** Between two requests for the same snapshots. */
+const resyncPaceMs = 2_000;
+
+export class ShardReplica {
+  readonly #options: ReplicaOptions;
+  readonly #waiters = new Waiters();
+  readonly #feeds = new Set<FlowFeed>();
+  #table = new ShardTable();
+  #position: Position | undefined;
+  #rebuildingSinceMs: number | undefined;
+  #lag: number | undefined;
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options;
+  }
+
+  get shard(): number {
+    return this.#options.shard;
+  }
+
+  get table(): ShardTable {
+    return this.#table;
+  }
+
+  /** No message that concerns this shard is known to be missing. */
+  get complete(): boolean {
+    return (
+      this.#position !== undefined && this.#rebuildingSinceMs === undefined && this.#table.brokenSenders().length === 0
+    );
+  }
+
+  status(): ReplicaStatus {
+    return {
+      shard: this.#options.shard,
+      applied: this.#table.sequence,
+      committed: this.#position?.sequence ?? 0n,
+      lag: this.#lag,
+      flows: this.#table.size,
+      complete: this.complete,
+    };
+  }
+
+  /** True once the position is applied and stored; false when the signal aborts before. */
+  async reached(sequence: bigint, signal: AbortSignal): Promise<boolean> {
+    if ((this.#position?.sequence ?? 0n) >= sequence) return true;
+    return await this.#waiters.wait(sequence, signal);
+  }
+
+  /** From now on; {@link table} holds all that came before. */
+  subscribe(feed: FlowFeed): Disposable {
+    this.#feeds.add(feed);
+    return { [Symbol.dispose]: () => void this.#feeds.delete(feed) };
+  }
+
+  /** Follows the stream until the signal aborts. Throws only when the database does. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#load();
+    const asking = setInterval(() => this.#askForSnapshots(), resyncPaceMs);
+    try {
+      const end = await retry(() => this.#followUntilFault(signal), {
+        signal,
+        initialMs: retryInitialMs,
+        maxMs: retryMaxMs,
+        onError: (error) => {
+          this.#lag = undefined;
+          this.#options.log.warn({ shard: this.#options.shard, error }, "following the event stream was interrupted");
+        },
+      });
+      if (!signal.aborted) throw end;
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      clearInterval(asking);
+    }
+  }
+
+  async #load(): Promise<void> {
+    const { shard, store, log } = this.#options;
+    try {
+      const stored = await store.load(shard);
+      this.#table = stored.table;
+      this.#position = stored.position;
+    } catch (error) {
+      if (!(error instanceof RecordFault)) throw error;
+      log.error({ shard, error }, "the stored shard can't be read: it is thrown away and built anew");
+      await store.wipe(shard);
+    }
+    if (this.#position?.rebuilding) this.#rebuildingSinceMs = this.#options.clock.monotonicMs();
+  }
+
+  /** Throws what trying again may mend, and returns what it can't: after a fault of the database, memory is ahead of it. */
+  async #followUntilFault(signal: AbortSignal): Promise<unknown> {
+    try {
+      return await this.#follow(signal);
+    } catch (error) {
+      if (error instanceof BusError) throw error;
+      return error;
+    }
+  }
+
+  async #follow(signal: AbortSignal): Promise<Error> {
+    const { bus, shard } = this.#options;
+    const stream = flowStreamName;
+    const subject = flowSubject(shard);
+    await this.#compare(await bus.streamRange(stream, signal), signal);
+    const last = await bus.lastSequence(stream, subject, signal);
+    this.#lag = last > this.#table.sequence ? undefined : 0;
+    const from = this.#table.sequence + 1n;
+    for await (const messages of bus.consume({ stream, subject, from, signal, batchMax: batchMessagesMax }))
+      await this.#applyAll(messages);
+    return new Error("the bus ended consuming without a reason");
+  }
+
+  async #compare(range: StreamRange, signal: AbortSignal): Promise<void> {
+    const { bus } = this.#options;
+    const applied = this.#position?.sequence ?? 0n;
+    const within = applied >= range.first && applied <= range.last;
+    const message = within ? await bus.messageAt(flowStreamName, applied, signal) : undefined;
+    const verdict = judgeStore(this.#position, range, message?.data);
+    if (verdict.kind === "rebuild") await this.#rebuild(range, verdict.reason);
+    else if (this.#position === undefined) await this.#commit(new Uint8Array(), false);
+  }
+
+  /** Forgets everything but who there is, and asks everyone. */
+  async #rebuild(range: StreamRange, reason: string): Promise<void> {
+    const { shard, store, log, clock } = this.#options;
+    log.warn({ shard, reason }, "the shard is built anew");
+    const senders = this.#table.senders();
+    this.#table = new ShardTable(range.first - 1n);
+    for (const instance of senders) this.#table.awaitSnapshotOf(instance);
+    await store.wipe(shard);
+    this.#rebuildingSinceMs = clock.monotonicMs();
+    await this.#commit(new Uint8Array(), true);
+    for (const feed of [...this.#feeds]) feed.reset();
+  }
+
+  async #applyAll(messages: readonly BusMessage[]): Promise<void> {
+    const { clock, shard, onBatch } = this.#options;
+    let startMs = clock.monotonicMs();
+    let batch = { messages: 0, changes: 0 };
+    for (const [index, message] of messages.entries()) {
+      batch = { messages: batch.messages + 1, changes: batch.changes + this.#apply(message) };
+      if (index < messages.length - 1 && batch.changes < batchChangesMax) continue;
+      await this.#commit(fingerprintOf(message.data), this.#rebuildingSinceMs !== undefined);
+      this.#lag = message.pending;
+      onBatch({ shard, ...batch, tookMs: clock.monotonicMs() - startMs });
+      startMs = clock.monotonicMs();
+      batch = { messages: 0, changes: 0 };
+    }
+  }
+
+  /** Returns how many flows changed. */
+  #apply({ sequence, data }: BusMessage): number {
+    const { shard, log } = this.#options;
+    const batch = decodeFlowEventBatch(data);
+    if (!batch.ok || batch.value.shard !== shard) {
+      const reason = batch.ok ? `it is of shard ${batch.value.shard}` : batch.message;
+      log.error({ shard, sequence: String(sequence), reason }, "a message of the event stream was not understood");
+      this.#table.skip(sequence);
+      return 0;
+    }
+    const applied = this.#table.apply(sequence, batch.value);
+    if (applied.kind === "dropped") return 0;
+    if (applied.resync !== undefined)
+      log.warn({ shard, instance: batch.value.instance, reason: applied.resync }, "a snapshot is needed");
+    if (applied.changes.length > 0) for (const feed of [...this.#feeds]) feed.changed(applied.changes, sequence);
+    return applied.changes.length;
+  }
+
+  async #commit(fingerprint: Uint8Array, rebuilding: boolean): Promise<void> {
+    const position = { sequence: this.#table.sequence, fingerprint, rebuilding };
+    await this.#options.store.commit(this.#options.shard, this.#table, position);
+    this.#position = position;
+    this.#waiters.reach(position.sequence);
+  }
+
+  #askForSnapshots(): void {
+    const { bus, shard, clock, rebuildSettleMs } = this.#options;
+    // What is still to be applied may hold the snapshots.
+    if (this.#lag !== 0) return;
+    if (this.#rebuildingSinceMs !== undefined) {
+      bus.announce(resyncAllSubject, encodeResyncRequest({ shard, reason: "the tracker builds the shard anew" }));
+      // The stored mark goes with the next batch; until then a restart only asks once more.
+      if (clock.monotonicMs() >= this.#rebuildingSinceMs + rebuildSettleMs) this.#rebuildingSinceMs = undefined;
+    }
+    for (const instance of this.#table.brokenSenders())
+      bus.announce(resyncSubject(instance), encodeResyncRequest({ shard, reason: "messages are missing" }));
+  }
+}

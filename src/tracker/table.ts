@@ -1,0 +1,238 @@
+/**
+ * The flows of one shard, as of one message of the event stream.
+ *
+ * Owns every rule of what a message changes. No clock, no chance, no I/O: two tables that applied the same messages are
+ * equal. Invariants: a message is applied once; a flow is here exactly while its owner's last word of it says that it
+ * lives; messages that are missing make their sender `broken`, and the shard incomplete, until a snapshot of all of the
+ * sender's flows has replaced what is known.
+ */
+import type { IpAddress } from "../flow/address.ts";
+import type { FlowEvent, FlowEventBatch, FlowRow } from "../flow/events.ts";
+import { type Flow, type FlowKey, flowKeyText } from "../flow/flow.ts";
+import { DirtySet } from "./dirty.ts";
+import { type FlowQuery, type FlowRecord, type OwnerCount, OwnerIndex } from "./owner-index.ts";
+import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
+import { type Tombstone, Tombstones } from "./tombstones.ts";
+
+export type Applied =
+  | { readonly kind: "applied"; readonly changes: readonly Flow[]; readonly resync?: string }
+  /** The stream gave it before, the sender did, or the sender's later boot has replaced it. */
+  | { readonly kind: "dropped" };
+
+export type Found =
+  | { readonly kind: "owned"; readonly flow: Flow }
+  | { readonly kind: "closed"; readonly owner: string }
+  | { readonly kind: "absent" };
+
+const dropped: Applied = { kind: "dropped" };
+
+export class ShardTable {
+  readonly dirty = new DirtySet();
+  readonly #flows = new OwnerIndex();
+  readonly #tombstones = new Tombstones();
+  readonly #senders = new Map<string, Sender>();
+  #sequence: bigint;
+
+  constructor(sequence = 0n) {
+    this.#sequence = sequence;
+  }
+
+  /** Of the last message applied; 0: none. */
+  get sequence(): bigint {
+    return this.#sequence;
+  }
+
+  get size(): number {
+    return this.#flows.size;
+  }
+
+  /** Moves on over a message that could not be read. */
+  skip(sequence: bigint): void {
+    if (sequence > this.#sequence) this.#sequence = sequence;
+  }
+
+  apply(sequence: bigint, batch: FlowEventBatch): Applied {
+    if (sequence <= this.#sequence) return dropped;
+    this.#sequence = sequence;
+    for (const expired of this.#tombstones.expire(sequence)) this.dirty.tombstone(expired.key);
+    const changes: Flow[] = [];
+    if (batch.body.kind === "address-owned" || batch.body.kind === "instance-gone") {
+      this.#applyOrder(batch.body, changes);
+      return { kind: "applied", changes };
+    }
+    const sender = this.#sender(batch.instance);
+    const verdict = trackSequence(sender, batch.boot, batch.sequence);
+    if (verdict === "drop") return dropped;
+    this.dirty.sender(batch.instance);
+    const gap = verdict === "gap" ? `messages before ${batch.sequence} of boot ${batch.boot} are missing` : undefined;
+    const resync = this.#applyEvent(sender, batch, changes) ?? gap;
+    if (resync !== undefined) sender.broken = true;
+    return resync === undefined ? { kind: "applied", changes } : { kind: "applied", changes, resync };
+  }
+
+  find(key: FlowKey): Found {
+    const record = this.#flows.find(key);
+    if (record !== undefined) return { kind: "owned", flow: record.flow };
+    const tombstone = this.#tombstones.get(flowKeyText(key));
+    return tombstone === undefined ? { kind: "absent" } : { kind: "closed", owner: tombstone.owner };
+  }
+
+  /** Whoever iterates must not apply in between. */
+  flowsOf(query: FlowQuery): Generator<Flow> {
+    return this.#flows.matching(query);
+  }
+
+  counts(address?: IpAddress): OwnerCount[] {
+    return this.#flows.counts(address);
+  }
+
+  senders(): string[] {
+    return [...this.#senders.keys()];
+  }
+
+  /** Senders whose messages are missing: what is known of their flows may be wrong. */
+  brokenSenders(): string[] {
+    return [...this.#senders.values()].filter(({ broken }) => broken).map(({ instance }) => instance);
+  }
+
+  /** Nothing that this instance said is known any more: it has to send a snapshot. */
+  awaitSnapshotOf(instance: string): void {
+    this.#sender(instance).broken = true;
+    this.dirty.sender(instance);
+  }
+
+  record(owner: string, key: FlowKey): FlowRecord | undefined {
+    return this.#flows.get(owner, key);
+  }
+
+  tombstone(key: FlowKey): Tombstone | undefined {
+    return this.#tombstones.get(flowKeyText(key));
+  }
+
+  sender(instance: string): Sender | undefined {
+    return this.#senders.get(instance);
+  }
+
+  restoreRecord(record: FlowRecord): void {
+    this.#flows.put(record);
+  }
+
+  /** In the order of `closedAt`. */
+  restoreTombstone(tombstone: Tombstone): void {
+    this.#tombstones.put(tombstone);
+  }
+
+  restoreSender(sender: Sender): void {
+    this.#senders.set(sender.instance, sender);
+  }
+
+  /** Returns why the sender has to be asked for a snapshot. */
+  #applyEvent(sender: Sender, { boot, body }: FlowEventBatch, changes: Flow[]): string | undefined {
+    switch (body.kind) {
+      case "changes":
+        for (const row of body.rows) this.#applyRow(sender.instance, row, changes);
+        return undefined;
+      case "snapshot-begin":
+        return this.#beginSnapshot(sender, boot, body);
+      case "snapshot-page":
+        if (sender.snapshot?.id !== body.snapshot || sender.snapshot.boot !== boot) return undefined;
+        sender.snapshot.flows += body.rows.length;
+        for (const row of body.rows) this.#confirmRow(sender.instance, row, changes);
+        return undefined;
+      case "snapshot-end":
+        if (sender.snapshot?.id !== body.snapshot || sender.snapshot.boot !== boot) return undefined;
+        return this.#endSnapshot(sender, body.flows, changes);
+      case "barrier":
+      case "tick":
+      case "digest":
+        // Their position is all that they change.
+        return undefined;
+      case "address-owned":
+      case "instance-gone":
+        throw new Error(`${body.kind} has no sender`);
+    }
+  }
+
+  #applyOrder(order: FlowEvent & { kind: "address-owned" | "instance-gone" }, changes: Flow[]): void {
+    if (order.kind === "address-owned") {
+      const others = this.#flows.owners(order.address).filter((owner) => owner !== order.instance);
+      for (const owner of others)
+        for (const record of this.#flows.recordsOf(owner, [order.address]))
+          if (record.flow.generation <= order.generation) this.#close(record, changes);
+      return;
+    }
+    for (const record of this.#flows.recordsOf(order.instance)) this.#close(record, changes);
+    const sender = this.#senders.get(order.instance);
+    if (sender === undefined) return;
+    retireAllBoots(sender);
+    this.dirty.sender(order.instance);
+  }
+
+  #applyRow(owner: string, row: FlowRow, changes: Flow[]): void {
+    if (row.state !== "closed") {
+      changes.push(this.#put(owner, row));
+      return;
+    }
+    const known = this.#flows.get(owner, row.key);
+    this.#close(known ?? { flow: toFlow(owner, row), changedAt: this.#sequence }, changes);
+  }
+
+  /** A row of a snapshot changes nothing for those who watch when it says what was known. */
+  #confirmRow(owner: string, row: FlowRow, changes: Flow[]): void {
+    if (row.state === "closed") return;
+    const before = this.#flows.get(owner, row.key)?.flow;
+    const flow = this.#put(owner, row);
+    const same =
+      before?.state === flow.state && before.openedAtMs === flow.openedAtMs && before.generation === flow.generation;
+    if (!same) changes.push(flow);
+  }
+
+  #beginSnapshot(sender: Sender, boot: string, begin: FlowEvent & { kind: "snapshot-begin" }): string | undefined {
+    const restarted = retireOtherBoots(sender, boot);
+    const scope = new Set(begin.addresses);
+    sender.snapshot = { id: begin.snapshot, boot, begunAt: this.#sequence, addresses: begin.addresses, flows: 0 };
+    const unverified =
+      restarted && scope.size > 0 && this.#flows.addressesOf(sender.instance).some((it) => !scope.has(it));
+    return unverified ? `boot ${boot} is new, and its first snapshot leaves out addresses that have flows` : undefined;
+  }
+
+  #endSnapshot(sender: Sender, flows: number, changes: Flow[]): string | undefined {
+    const snapshot = sender.snapshot;
+    delete sender.snapshot;
+    if (snapshot === undefined) return undefined;
+    if (snapshot.flows !== flows) return `snapshot ${snapshot.id} has ${snapshot.flows} flows instead of ${flows}`;
+    const all = snapshot.addresses.length === 0;
+    for (const record of this.#flows.recordsOf(sender.instance, all ? undefined : snapshot.addresses))
+      if (record.changedAt < snapshot.begunAt) this.#close(record, changes);
+    if (all) sender.broken = false;
+    return undefined;
+  }
+
+  #put(owner: string, row: FlowRow): Flow {
+    const flow = toFlow(owner, row);
+    this.#flows.put({ flow, changedAt: this.#sequence });
+    this.dirty.flow(owner, row.key);
+    if (this.#tombstones.delete(flowKeyText(row.key))) this.dirty.tombstone(row.key);
+    return flow;
+  }
+
+  #close({ flow }: FlowRecord, changes: Flow[]): void {
+    if (this.#flows.delete(flow.owner, flow.key)) this.dirty.flow(flow.owner, flow.key);
+    this.#tombstones.put({ key: flow.key, owner: flow.owner, closedAt: this.#sequence });
+    this.dirty.tombstone(flow.key);
+    changes.push({ ...flow, state: "closed" });
+  }
+
+  #sender(instance: string): Sender {
+    let sender = this.#senders.get(instance);
+    if (sender === undefined) {
+      sender = newSender(instance);
+      this.#senders.set(instance, sender);
+    }
+    return sender;
+  }
+}
+
+function toFlow(owner: string, { key, state, openedAtMs, generation }: FlowRow): Flow {
+  return { key, owner, state, openedAtMs, generation };
+}
