@@ -67,8 +67,13 @@ function trackerConfig(plan: LabPlan, directory: LabDirectory, host: Host): obje
   return {
     name: host.name,
     listen: [`${fabricAddress(host)}:${trackerPort}`, `unix:${directory.socket(host.name)}`],
+    trackers: hostsOf(plan, "tracker").map((tracker) => ({
+      name: tracker.name,
+      endpoint: `${fabricAddress(tracker)}:${trackerPort}`,
+    })),
     nats: natsClient(plan),
     dataDirectory: directory.data(host.name),
+    stream: { replicas: replicasOf(plan) },
     admin,
   };
 }
@@ -92,6 +97,11 @@ const admin = { listen: `127.0.0.1:${adminPort}` };
 
 function natsClient(plan: LabPlan): { servers: string[] } {
   return { servers: endpointsOf(plan, "nats", natsPort) };
+}
+
+/** JetStream keeps odd numbers of copies. */
+function replicasOf(plan: LabPlan): 1 | 3 {
+  return plan.options.nats >= 3 ? 3 : 1;
 }
 
 function endpointsOf(plan: LabPlan, role: "coordinator" | "tracker" | "nats", port: number): string[] {

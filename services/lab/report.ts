@@ -64,7 +64,8 @@ export function isHealthy(status: LabStatus): boolean {
 export function statusText(status: LabStatus): string {
   const hosts = status.hosts.map((host) => [host.name, host.up ? "up" : "gone", host.addresses.join(" ")]);
   const services = status.services.map((service) => {
-    const readiness = service.ready ? "ready" : ["not ready", ...service.reasons].join(": ");
+    const why = service.reasons.length === 0 ? "" : `: ${service.reasons.join("; ")}`;
+    const readiness = service.ready ? "ready" : `not ready${why}`;
     return [service.name, service.state, service.state === "running" ? readiness : "", String(service.pid ?? "")];
   });
   const cuts = status.cuts.map(([a, b]) => `  ${a} and ${b} get no packets to each other`);
