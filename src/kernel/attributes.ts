@@ -114,20 +114,12 @@ export class Attributes {
     return this.#view(type, 4)?.getUint32(0, true);
   }
 
-  u64(type: number): bigint | undefined {
-    return this.#view(type, 8)?.getBigUint64(0, true);
-  }
-
   be16(type: number): number | undefined {
     return this.#view(type, 2)?.getUint16(0);
   }
 
   be32(type: number): number | undefined {
     return this.#view(type, 4)?.getUint32(0);
-  }
-
-  be64(type: number): bigint | undefined {
-    return this.#view(type, 8)?.getBigUint64(0);
   }
 
   /** Up to the first zero byte. */
@@ -183,13 +175,6 @@ export function u32Attribute(type: number, value: number): Uint8Array {
   );
 }
 
-export function u64Attribute(type: number, value: bigint): Uint8Array {
-  return attribute(
-    type,
-    encoded(8, (view) => view.setBigUint64(0, value, true)),
-  );
-}
-
 export function be16Attribute(type: number, value: number): Uint8Array {
   return attribute(
     type,
@@ -201,13 +186,6 @@ export function be32Attribute(type: number, value: number): Uint8Array {
   return attribute(
     type,
     encoded(4, (view) => view.setUint32(0, value)),
-  );
-}
-
-export function be64Attribute(type: number, value: bigint): Uint8Array {
-  return attribute(
-    type,
-    encoded(8, (view) => view.setBigUint64(0, value)),
   );
 }
 

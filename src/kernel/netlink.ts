@@ -221,7 +221,7 @@ function outcomeOf(call: () => readonly NetlinkMessage[]): NetlinkOutcome {
 }
 
 /** What an NLMSG_ERROR or NLMSG_DONE says: its errno and the kernel's words, or `undefined` when all is well. */
-export function refusalOf(message: NetlinkMessage): { errno: ErrnoName; detail: string } | undefined {
+function refusalOf(message: NetlinkMessage): { errno: ErrnoName; detail: string } | undefined {
   if (message.payload.length < 4) return { errno: "EBADMSG", detail: "malformed acknowledgement" };
   const error = viewOf(message.payload).getInt32(0, true);
   return error === 0 ? undefined : { errno: errnoName(Math.abs(error)), detail: extendedDetail(message) };

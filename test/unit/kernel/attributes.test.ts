@@ -49,7 +49,7 @@ describe("netlink attributes", () => {
   it("that are absent or too short read as undefined", () => {
     const attributes = decodeAttributes(concatBytes([u16Attribute(1, 9), attribute(2, new Uint8Array(0))]));
     expect(attributes?.u32(1)).toBeUndefined();
-    expect(attributes?.be64(1)).toBeUndefined();
+    expect(attributes?.be32(1)).toBeUndefined();
     expect(attributes?.u8(2)).toBeUndefined();
     expect(attributes?.text(2)).toBe("");
     expect(attributes?.bytes(9)).toBeUndefined();
