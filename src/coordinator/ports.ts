@@ -1,0 +1,57 @@
+/** What the conductor needs of the world around it; the tests give it a world of their own. */
+import type { InventoryEntry } from "../inventory/inventory.ts";
+import type { IpAddress } from "../flow/address.ts";
+import type { ShardPosition } from "../node/state.ts";
+import type { BatonError } from "../remap/error.ts";
+import type { RemapRecord } from "../remap/record.ts";
+import type { Remap } from "../remap/remap.ts";
+import type { Clock } from "../runtime/clock.ts";
+
+/** The store has not taken a write. After either, this leader can't know what the store holds, so it stops leading. */
+export class StoreFault extends Error {
+  override readonly name = "StoreFault";
+}
+
+export interface RemapStore {
+  /** Rejects with {@link StoreFault}. */
+  putRemap(record: RemapRecord): Promise<void>;
+  /** Rejects with {@link StoreFault}. */
+  putInventory(entry: InventoryEntry): Promise<void>;
+}
+
+export interface TrackerPort {
+  /** Resolves once all positions are applied; rejects with the reason why not. */
+  barrier(positions: readonly ShardPosition[], signal: AbortSignal): Promise<void>;
+  /** Flows of an instance under an address; undefined while that can't be told. */
+  count(address: IpAddress, owner: string, signal: AbortSignal): Promise<number | undefined>;
+}
+
+export interface EventPort {
+  /** Tells the event stream that the address belongs to the instance alone. */
+  owned(address: IpAddress, instance: string, generation: bigint, signal: AbortSignal): Promise<void>;
+  /** A change of a remap. Never waits. */
+  remapChanged(remap: Remap): void;
+  /** Never waits. */
+  audit(action: string, entry: Readonly<Record<string, string>>): void;
+}
+
+export interface ConductorPorts {
+  readonly store: RemapStore;
+  readonly tracker: TrackerPort;
+  readonly events: EventPort;
+  readonly clock: Clock;
+  /** A fresh id, unique for ever: letters, digits and "-". */
+  readonly newId: () => string;
+  /** Leading must end, for this reason; called at most once. */
+  readonly lost: (reason: string) => void;
+}
+
+export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: BatonError };
+
+export function accept<T>(value: T): Answer<T> {
+  return { ok: true, value };
+}
+
+export function reject<T>(error: BatonError): Answer<T> {
+  return { ok: false, error };
+}

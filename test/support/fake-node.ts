@@ -1,0 +1,146 @@
+/** An agent or a gateway that has no kernel: it judges fences, keeps the state, and reports as a real one would. */
+import type { NodeSession } from "../../src/coordinator/fenced-node.ts";
+import { type IpAddress, ipAddressFromBytes } from "../../src/flow/address.ts";
+import { type Fence, judgeFence } from "../../src/node/fence.ts";
+import type { AgentState, GatewayState } from "../../src/node/state.ts";
+import { emptyStatus, type NodeFault, type NodeHello, type NodeKind, type NodeStatus } from "../../src/node/status.ts";
+import type { DesiredState } from "../../src/rpc/node-codec.ts";
+
+export class FakeNode {
+  readonly name: string;
+  readonly kind: NodeKind;
+  readonly #number: number;
+  readonly inbox: DesiredState[] = [];
+  readonly outbox: NodeStatus[] = [];
+  session: NodeSession | undefined;
+  mtu = 1500;
+  held: Fence | undefined;
+  agentState: AgentState | undefined;
+  gatewayState: GatewayState | undefined;
+  faults: readonly NodeFault[] = [];
+  /** Every state that was applied, for a test to look back. */
+  onApply: (() => void) | undefined;
+  /** Open flows by public address. */
+  readonly flows = new Map<IpAddress, number>();
+  readonly #atSwitch = new Map<string, number>();
+  readonly #cut = new Map<string, number>();
+  #proofs: { id: string; sender: string; mtu: number }[] = [];
+  refused: string[] = [];
+  packets = 0n;
+
+  constructor(name: string, kind: NodeKind, number: number) {
+    this.name = name;
+    this.kind = kind;
+    this.#number = number;
+  }
+
+  flowsOf(address: IpAddress): number {
+    return this.flows.get(address) ?? 0;
+  }
+
+  hello(): NodeHello {
+    const own = this.kind === "agent" ? [this.#number, this.#number + 100] : [this.#number];
+    const addresses = own.map((last) => ({ address: ipAddressFromBytes(Uint8Array.of(10, 77, 0, last)), prefixLength: 24 }));
+    return {
+      name: this.name,
+      kind: this.kind,
+      boot: "0".repeat(32),
+      version: "0.1.0",
+      ...(this.held && { held: this.held }),
+      devices: [{ name: "eth0", linkAddress: `02:00:00:00:00:${this.#number.toString(16).padStart(2, "0")}`, mtu: this.mtu, addresses }],
+      privateAddresses: this.kind === "agent" ? addresses.map(({ address }) => address) : [],
+      channels: this.kind === "agent" ? ["direct", "vxlan"] : [],
+      publicMtu: this.kind === "gateway" ? this.mtu : 0,
+    };
+  }
+
+  apply(desired: DesiredState): void {
+    const verdict = judgeFence(this.held, desired.fence);
+    if (verdict.kind === "refuse") {
+      this.refused.push(verdict.reason);
+      return;
+    }
+    this.held = desired.fence;
+    if (desired.kind === "agent") this.agentState = desired.state;
+    else this.gatewayState = desired.state;
+    this.#follow();
+    this.onApply?.();
+    this.report();
+  }
+
+  /** All kernel state is gone, as after a reboot. */
+  reboot(): void {
+    this.held = undefined;
+    this.agentState = undefined;
+    this.gatewayState = undefined;
+    this.#proofs = [];
+    this.flows.clear();
+  }
+
+  open(address: IpAddress, flows: number): void {
+    this.flows.set(address, this.flowsOf(address) + flows);
+    this.report();
+  }
+
+  close(address: IpAddress): void {
+    this.flows.set(address, 0);
+    this.report();
+  }
+
+  noteProof(id: string, sender: string, mtu: number): void {
+    if (this.#proofs.some((proof) => proof.id === id && proof.sender === sender)) return;
+    this.#proofs.push({ id, sender, mtu });
+    this.report();
+  }
+
+  report(): void {
+    if (this.session !== undefined) this.outbox.push(this.status());
+  }
+
+  status(): NodeStatus {
+    const agent = this.agentState;
+    const gateway = this.gatewayState;
+    return {
+      ...emptyStatus,
+      ...(this.held && { applied: this.held }),
+      faults: this.faults,
+      marks: (agent?.marks ?? []).map(({ id }) => ({ id, positions: [{ shard: 3, sequence: 9n }], flows: 0 })),
+      loads: (agent?.addresses ?? []).flatMap(({ follows }) => follows.map((follow) => ({ id: follow.loadId, entries: 0 }))),
+      proofs: this.#proofs,
+      drains: (agent?.addresses ?? [])
+        .filter((entry) => entry.watchDrain || entry.follows.length > 0)
+        .map((entry) => ({
+          address: entry.address,
+          generation: entry.generation,
+          open: this.flowsOf(entry.address),
+          opened: 0,
+          cut: this.#cut.get(`${entry.address} ${entry.generation}`) ?? 0,
+          ...(this.#atSwitch.has(`${entry.address} ${entry.generation}`) && {
+            atSwitch: this.#atSwitch.get(`${entry.address} ${entry.generation}`) ?? 0,
+          }),
+        })),
+      links: (agent?.links ?? []).map(({ id }) => ({
+        id,
+        followedPackets: this.packets,
+        followedBytes: this.packets * 100n,
+        returnedPackets: this.packets,
+        returnedBytes: this.packets * 100n,
+        unknownPackets: 0n,
+        refusedPackets: 0n,
+        superseded: 0n,
+      })),
+      retired: (gateway?.accepts ?? []).filter(({ retiring }) => retiring).map((accept) => accept.private),
+    };
+  }
+
+  #follow(): void {
+    for (const entry of this.agentState?.addresses ?? []) {
+      const key = `${entry.address} ${entry.generation}`;
+      if (entry.egress.kind === "channel" && entry.watchDrain && !this.#atSwitch.has(key))
+        this.#atSwitch.set(key, this.flowsOf(entry.address));
+      if (!entry.cut) continue;
+      this.#cut.set(key, (this.#cut.get(key) ?? 0) + this.flowsOf(entry.address));
+      this.flows.set(entry.address, 0);
+    }
+  }
+}
