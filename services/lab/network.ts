@@ -32,7 +32,7 @@ export function existingNamespaces(lab: string): readonly string[] {
 
 /** Deleting by name is done at once; the kernel frees what was inside when its last process is gone. */
 export async function removeNamespaces(namespaces: readonly string[]): Promise<void> {
-  for (const namespace of namespaces) await runCommand("ip", ["netns", "del", namespace]);
+  await Promise.all(namespaces.map(async (namespace) => await runCommand("ip", ["netns", "del", namespace])));
 }
 
 async function plugIn(plan: LabPlan, directory: LabDirectory, hosts: readonly Host[]): Promise<void> {
