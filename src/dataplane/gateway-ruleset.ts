@@ -207,8 +207,11 @@ function changeMap(
   previous: ReadonlyMap<IpAddress, IpAddress>,
   next: ReadonlyMap<IpAddress, IpAddress>,
 ): readonly string[] {
-  const gone = [...previous].filter(([key, value]) => next.get(key) !== value).map(([key]) => key);
-  const added = [...next].filter(([key, value]) => previous.get(key) !== value);
+  // Plain loops: these tables are long, and a flip waits here.
+  const gone: IpAddress[] = [];
+  const added: [IpAddress, IpAddress][] = [];
+  for (const [key, value] of previous) if (next.get(key) !== value) gone.push(key);
+  for (const [key, value] of next) if (previous.get(key) !== value) added.push([key, value]);
   return [...deleteElements(map, gone), ...addElements(map, pairs(added))];
 }
 

@@ -1,0 +1,154 @@
+/**
+ * The gateway itself: which state it holds, what of it stands in the kernel, what it has to say about it.
+ *
+ * Owns the order of things: a state is judged by its fence, checked, and only then written, in one transaction. What an
+ * earlier run has left goes on forwarding until the next state replaces it; without such a rest nothing passes.
+ */
+import { checkFence } from "../../src/dataplane/fence-table.ts";
+import { checkGatewayState } from "../../src/dataplane/gateway-check.ts";
+import { closedTable, type GatewayDevices, gatewayTable } from "../../src/dataplane/gateway-ruleset.ts";
+import { dueToGo, type RetirementWatches, watchRetiring } from "../../src/dataplane/retirement.ts";
+import type { IpAddress, Prefix } from "../../src/flow/address.ts";
+import { type Fence, judgeFence } from "../../src/node/fence.ts";
+import type { GatewayState } from "../../src/node/state.ts";
+import { emptyStatus, type NodeFault, type NodeStatus } from "../../src/node/status.ts";
+import type { Logger } from "../../src/runtime/log.ts";
+import type { KernelTable } from "./kernel-table.ts";
+import type { Prover } from "./prover.ts";
+
+export interface OrderedGatewayState {
+  readonly fence: Fence;
+  readonly state: GatewayState;
+}
+
+export interface GatewayParts {
+  readonly table: Pick<KernelTable, "fence" | "write" | "forget" | "retiringPackets">;
+  readonly devices: GatewayDevices;
+  /** Dropped until there is a state. */
+  readonly publicPrefixes: readonly Prefix[];
+  readonly prover: Pick<Prover, "want" | "reports" | "faults">;
+  readonly log: Logger;
+}
+
+export class Gateway {
+  readonly #parts: GatewayParts;
+  /** The newest that this gateway has held, in the kernel or on disk. */
+  #fence: Fence | undefined;
+  /** What stands in the kernel, as far as this run knows it. */
+  #state: GatewayState | undefined;
+  /** Retiring Accepts of the state that are removed. */
+  #gone: ReadonlySet<IpAddress> = new Set();
+  #watches: RetirementWatches = new Map();
+  #faults: readonly NodeFault[] = [];
+  #refusal: NodeFault | undefined;
+
+  constructor(parts: GatewayParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @param kept the state on disk
+   * @throws Error when the kernel does not take the rules
+   */
+  start(kept: OrderedGatewayState | undefined): void {
+    const { table, log, devices } = this.#parts;
+    const standing = table.fence;
+    this.#fence = newest(standing, kept?.fence);
+    if (standing === undefined) {
+      const prefixes = [...this.#parts.publicPrefixes, ...(kept?.state.publicPrefixes ?? [])];
+      const outcome = table.write(closedTable(devices, prefixes), undefined);
+      if (!outcome.ok) throw new Error(`the kernel does not take the gateway's rules: ${outcome.message}`);
+      log.info("nothing is forwarded until a coordinator has sent a state");
+    } else if (
+      kept !== undefined &&
+      standing.digest === kept.fence.digest &&
+      standing.generation === kept.fence.generation
+    ) {
+      const fault = this.#write(kept.state, standing);
+      if (fault !== undefined) throw new Error(fault.message);
+      this.#faults = checkGatewayState(kept.state).faults;
+      log.info({ generation: standing.generation.toString() }, "took up the state of an earlier run");
+    } else {
+      log.warn("rules of an earlier run forward on; what they are is not known, the next state replaces them");
+    }
+  }
+
+  /** True: the state is new, and stands in the kernel. */
+  apply({ fence, state }: OrderedGatewayState): boolean {
+    const check = checkGatewayState(state);
+    const fault = refusalOf(this.#fence, fence) ?? check.refusal ?? this.#write(state, fence);
+    this.#refusal = fault === undefined ? undefined : { ...fault, fence };
+    if (fault === undefined) {
+      this.#faults = check.faults;
+      return true;
+    }
+    this.#parts.log.warn({ fault, generation: fence.generation.toString() }, "a state was not applied");
+    return false;
+  }
+
+  /** Looks at what is on its way out. True: something went. */
+  retire(nowMs: number): boolean {
+    const { table, log } = this.#parts;
+    const fence = table.fence;
+    const retiring = this.#state?.accepts.filter((accept) => accept.retiring && !this.#gone.has(accept.private)) ?? [];
+    if (this.#state === undefined || fence === undefined || retiring.length === 0) return false;
+    const packets = table.retiringPackets();
+    if (packets === undefined) {
+      log.warn("the kernel has lost the gateway's rules: writing them again");
+      table.forget();
+    } else {
+      this.#watches = watchRetiring(this.#watches, packets, nowMs);
+    }
+    const due = dueToGo(this.#watches, nowMs);
+    if (packets !== undefined && due.length === 0) return false;
+    const fault = this.#write(this.#state, fence, new Set([...this.#gone, ...due]));
+    if (fault !== undefined) log.error({ fault }, "retired translations could not be removed");
+    return fault === undefined;
+  }
+
+  status(): NodeStatus {
+    const { table, prover } = this.#parts;
+    const applied = table.fence;
+    return {
+      ...emptyStatus,
+      ...(applied !== undefined && { applied }),
+      faults: [...this.#faults, ...(this.#refusal === undefined ? [] : [this.#refusal]), ...prover.faults()],
+      proofs: prover.reports(),
+      retired: [...this.#gone],
+    };
+  }
+
+  /** Empty: the gateway forwards by a state that it knows. */
+  notReady(): readonly string[] {
+    if (this.#state !== undefined) return [];
+    if (this.#parts.table.fence !== undefined) return ["rules of an earlier run forward; no state has come since"];
+    return ["no coordinator has sent a state yet; nothing is forwarded"];
+  }
+
+  /** `gone`: retiring Accepts that are to be out of the kernel. */
+  #write(state: GatewayState, fence: Fence, gone = this.#gone): NodeFault | undefined {
+    const retiring = new Set(state.accepts.filter((accept) => accept.retiring).map((accept) => accept.private));
+    const stillGone = new Set([...gone].filter((address) => retiring.has(address)));
+    const outcome = this.#parts.table.write(gatewayTable(this.#parts.devices, state, stillGone), fence);
+    if (!outcome.ok) return { code: "NODE_FAILED", message: `the kernel refused the rules: ${outcome.message}` };
+    this.#fence = fence;
+    this.#gone = stillGone;
+    // A watch that outlived its Accept would let the next one of that address go at once.
+    const watched = [...this.#watches].filter(([address]) => retiring.has(address) && !stillGone.has(address));
+    this.#watches = new Map(watched);
+    if (state !== this.#state) this.#parts.prover.want(state);
+    this.#state = state;
+    return undefined;
+  }
+}
+
+function refusalOf(held: Fence | undefined, offered: Fence): NodeFault | undefined {
+  const verdict = judgeFence(held, offered);
+  const reason = verdict.kind === "refuse" ? verdict.reason : checkFence(offered);
+  return reason === undefined ? undefined : { code: "INVALID_ARGUMENT", message: reason };
+}
+
+function newest(standing: Fence | undefined, kept: Fence | undefined): Fence | undefined {
+  if (standing === undefined || kept === undefined) return standing ?? kept;
+  return judgeFence(standing, kept).kind === "apply" ? kept : standing;
+}
