@@ -8,7 +8,7 @@ import { idCharactersMax, nameCharactersMax, textCharactersMax } from "./limits.
 
 export type Decoded<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly message: string };
 
-/** A field that doesn't hold what it should. */
+/** A field that doesn't hold what it should. Text from outside goes into `found` quoted, by JSON.stringify. */
 export class FieldFault extends Error {
   constructor(field: string, expected: string, found: unknown) {
     super(`${field}: expected ${expected}, found ${shown(found)}`);
@@ -18,7 +18,7 @@ export class FieldFault extends Error {
 const shownCharactersMax = 80;
 
 function shown(found: unknown): string {
-  const text = typeof found === "string" ? JSON.stringify(found) : String(found);
+  const text = String(found);
   return text.length <= shownCharactersMax ? text : `${text.slice(0, shownCharactersMax)}…`;
 }
 
@@ -33,13 +33,13 @@ export function decode<T>(read: () => T): Decoded<T> {
 
 export function readAddress(field: string, text: string): IpAddress {
   const address = parseIpAddress(text);
-  if (address === undefined) throw new FieldFault(field, "an IP address", text);
+  if (address === undefined) throw new FieldFault(field, "an IP address", JSON.stringify(text));
   return address;
 }
 
 export function readPrefix(field: string, text: string): Prefix {
   const prefix = parsePrefix(text);
-  if (prefix === undefined) throw new FieldFault(field, "a network prefix", text);
+  if (prefix === undefined) throw new FieldFault(field, "a network prefix", JSON.stringify(text));
   return prefix;
 }
 
@@ -48,7 +48,11 @@ const nameForm = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 /** Name of an instance, gateway, coordinator or tracker: safe in a file name, a subject and a rule's comment. */
 export function readName(field: string, text: string): string {
   if (text.length > nameCharactersMax || !nameForm.test(text))
-    throw new FieldFault(field, `a name of 1 to ${nameCharactersMax} letters, digits, ".", "_", "-"`, text);
+    throw new FieldFault(
+      field,
+      `a name of 1 to ${nameCharactersMax} letters, digits, ".", "_", "-"`,
+      JSON.stringify(text),
+    );
   return text;
 }
 
@@ -56,13 +60,14 @@ const printable = /^[\x21-\x7e]+$/;
 
 export function readId(field: string, text: string): string {
   if (text.length > idCharactersMax || !printable.test(text))
-    throw new FieldFault(field, `1 to ${idCharactersMax} printable characters`, text);
+    throw new FieldFault(field, `1 to ${idCharactersMax} printable characters`, JSON.stringify(text));
   return text;
 }
 
 /** Free text for people; control characters would disturb terminals and logs. */
 export function readText(field: string, text: string): string {
-  if (text.length > textCharactersMax) throw new FieldFault(field, `at most ${textCharactersMax} characters`, text);
+  if (text.length > textCharactersMax)
+    throw new FieldFault(field, `at most ${textCharactersMax} characters`, `${text.length} characters`);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
   return text.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "�");
 }

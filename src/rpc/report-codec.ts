@@ -137,7 +137,7 @@ function readDeviceAddress(text: string, field: string): Device["addresses"][num
   const address = parseIpAddress(text.slice(0, slash));
   const prefix = parsePrefix(text);
   if (slash < 0 || address === undefined || prefix === undefined)
-    throw new FieldFault(field, "an IP address with its prefix length", text);
+    throw new FieldFault(field, "an IP address with its prefix length", JSON.stringify(text));
   return { address, prefixLength: prefix.length };
 }
 
