@@ -104,8 +104,12 @@ export class MemoryBus implements Bus {
 
   async *consume(options: ConsumeOptions): AsyncGenerator<readonly BusMessage[], void, undefined> {
     await this.#whenConnected(options.signal);
+    let lost = false;
+    using _status = this.onStatus((connected) => {
+      lost ||= !connected;
+    });
     for (let from = options.from; ; ) {
-      if (!this.#connected) throw new BusError(`the connection was lost while consuming ${options.subject}`);
+      if (lost) throw new BusError(`the connection was lost while consuming ${options.subject}`);
       const held = this.#stream(options.stream).messages;
       const found = held.filter((message) => message.subject === options.subject && message.sequence >= from);
       const batch = found.slice(0, options.batchMax);

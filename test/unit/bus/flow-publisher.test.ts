@@ -1,0 +1,193 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FlowPublisher, type FlowPublisherOptions } from "../../../src/bus/flow-publisher.ts";
+import type { MemoryBus } from "../../../src/bus/memory.ts";
+import { encodeResyncRequest } from "../../../src/bus/resync-request.ts";
+import {
+  type FlowEventBatch,
+  flowStreamName,
+  flowSubject,
+  resyncAllSubject,
+  resyncSubject,
+} from "../../../src/flow/events.ts";
+import { shardOf } from "../../../src/placement/shard.ts";
+import { decodeFlowEventBatch } from "../../../src/rpc/flow-event-codec.ts";
+import { waitFor } from "../../../src/runtime/retry.ts";
+import { flowOf, ip, keyOf, publicAddress, rowOf } from "../../support/flows.ts";
+import { flowStream, memoryBus } from "../../support/tracker.ts";
+
+const shards = 32;
+const shard = shardOf(publicAddress, shards);
+const bootBytes = Buffer.alloc(16, 0xab);
+
+describe("the publisher of flow events", () => {
+  const signal = AbortSignal.timeout(30_000);
+  let bus: MemoryBus;
+  let publisher: FlowPublisher;
+  let needed: { shard: number; reason: string }[];
+  let errors: unknown[];
+
+  const start = (more: Partial<FlowPublisherOptions> = {}): FlowPublisher => {
+    publisher = new FlowPublisher({
+      bus,
+      instance: "vm-a",
+      shards,
+      boot: bootBytes,
+      flushMs: 5,
+      onSnapshotNeeded: (index, reason) => void needed.push({ shard: index, reason }),
+      onError: (error) => void errors.push(error),
+      ...more,
+    });
+    return publisher;
+  };
+  const read = async (count: number): Promise<FlowEventBatch[]> => {
+    const found: FlowEventBatch[] = [];
+    const wanted = { stream: flowStreamName, subject: flowSubject(shard), from: 1n, signal, batchMax: 10 };
+    for await (const messages of bus.consume(wanted)) {
+      for (const { data } of messages) {
+        const batch = decodeFlowEventBatch(data);
+        if (!batch.ok) throw new Error(batch.message);
+        found.push(batch.value);
+      }
+      if (found.length >= count) break;
+    }
+    return found;
+  };
+
+  beforeEach(async () => {
+    bus = await memoryBus(signal);
+    needed = [];
+    errors = [];
+  });
+  afterEach(async () => {
+    await publisher.close();
+    await bus[Symbol.asyncDispose]();
+  });
+
+  test("publishes changes in batches, by itself", async () => {
+    start();
+    publisher.change(rowOf(1));
+    publisher.change(rowOf(2));
+    expect(await read(1)).toEqual([
+      {
+        instance: "vm-a",
+        boot: "ab".repeat(16),
+        shard,
+        sequence: 1n,
+        body: { kind: "changes", rows: [rowOf(1), rowOf(2)], coalesced: [] },
+      },
+    ]);
+  });
+
+  test("gives the position of a barrier after all that came before", async () => {
+    start({ flushMs: 60_000 });
+    publisher.change(rowOf(1));
+    expect(await publisher.barrier("mark", publicAddress)).toEqual([{ shard, sequence: 2n }]);
+    expect((await read(2)).map(({ body }) => body.kind)).toEqual(["changes", "barrier"]);
+  });
+
+  test("publishes a snapshot of the address alone and gives the position of its end", async () => {
+    start();
+    const elsewhere = flowOf(2, "vm-a", "open", { key: keyOf(2, ip("192.0.2.77")) });
+    const positions = await publisher.snapshot(publicAddress, [flowOf(1, "vm-a"), elsewhere]);
+    expect(positions).toEqual([{ shard, sequence: 3n }]);
+    expect((await read(3)).map(({ body }) => body)).toEqual([
+      { kind: "snapshot-begin", snapshot: 1n, addresses: [publicAddress] },
+      { kind: "snapshot-page", snapshot: 1n, rows: [rowOf(1)] },
+      { kind: "snapshot-end", snapshot: 1n, flows: 1 },
+    ]);
+  });
+
+  test("never waits while the bus is away, and publishes everything in order once it is back", async () => {
+    bus.setConnected(false);
+    start();
+    for (let port = 1; port <= 5_000; port++) expect(publisher.change(rowOf(port))).not.toBe("overflow");
+    const barrier = publisher.barrier("mark", publicAddress);
+    bus.setConnected(true);
+    const [position] = await barrier;
+    const batches = await read(Number(position?.sequence));
+    expect(batches.map(({ sequence }) => sequence)).toEqual(batches.map((_, index) => BigInt(index + 1)));
+    const ports = batches.flatMap(({ body }) =>
+      body.kind === "changes" ? body.rows.map(({ key }) => key.peerPort) : [],
+    );
+    expect(ports).toEqual(Array.from({ length: 5_000 }, (_, index) => index + 1));
+  });
+
+  test("drops what is too much while the bus is away, fails what depends on it, and asks for a snapshot afterwards", async () => {
+    bus.setConnected(false);
+    start({ bufferedMax: 10 });
+    publisher.change(rowOf(0));
+    const first = publisher.barrier("first", publicAddress);
+    const second = expect(publisher.barrier("second", publicAddress)).rejects.toThrow("dropped");
+    for (let port = 1; port <= 10; port++) publisher.change(rowOf(port));
+    expect(publisher.change(rowOf(11))).toBe("overflow");
+    await second;
+    await expect(publisher.barrier("third", publicAddress)).rejects.toThrow("snapshot");
+    await expect(first).rejects.toThrow("dropped");
+    expect(needed).toEqual([]);
+    bus.setConnected(true);
+    expect(needed).toEqual([{ shard, reason: expect.stringContaining("lost") }]);
+    const [position] = await publisher.snapshotShard(shard, [flowOf(11, "vm-a")]);
+    const batches = await read(Number(position?.sequence));
+    expect(batches.map(({ sequence }) => sequence)).toEqual([1n, 3n, 4n, 5n]);
+    expect(publisher.change(rowOf(12))).toBe("buffered");
+  });
+
+  test("tells its owner when a tracker asks for a shard, and not more than once in a while", async () => {
+    start();
+    const request = encodeResyncRequest({ shard: 7, reason: "a gap" });
+    bus.announce(resyncSubject("vm-a"), request);
+    bus.announce(resyncSubject("vm-a"), request);
+    bus.announce(resyncSubject("vm-b"), encodeResyncRequest({ shard: 8, reason: "not mine" }));
+    bus.announce(resyncAllSubject, encodeResyncRequest({ shard: 9, reason: "lost" }));
+    await waitFor(() => needed.length >= 2, { signal, timeoutMs: 5_000, what: "two requests" });
+    expect(needed).toEqual([
+      { shard: 7, reason: "a tracker asks: a gap" },
+      { shard: 9, reason: "a tracker asks: lost" },
+    ]);
+    await waitFor(() => needed.length >= 3, { signal, timeoutMs: 5_000, what: "the repetition" });
+    expect(needed.at(-1)?.shard).toBe(7);
+  });
+
+  test.each(["", "[]", '{"shard":32,"reason":""}', '{"shard":1.5,"reason":""}', '{"shard":1}', "null"])(
+    "takes %j for no request",
+    async (text) => {
+      start();
+      bus.announce(resyncAllSubject, Buffer.from(text));
+      await waitFor(() => errors.length > 0, { signal, timeoutMs: 5_000, what: "the complaint" });
+      expect(needed).toEqual([]);
+    },
+  );
+
+  test("goes on trying while the stream is not there", async () => {
+    bus.deleteStream(flowStreamName);
+    start();
+    const barrier = publisher.barrier("mark", publicAddress);
+    await waitFor(() => errors.length > 0, { signal, timeoutMs: 5_000, what: "a refusal" });
+    await bus.ensureStream(flowStream, signal);
+    expect(await barrier).toEqual([{ shard, sequence: 1n }]);
+  });
+
+  test("sends what is buffered before it closes", async () => {
+    start({ flushMs: 60_000 });
+    publisher.change(rowOf(1));
+    await publisher.close();
+    expect(await read(1)).toHaveLength(1);
+  });
+
+  test("closes in bounded time while the bus is away, and fails who waits", async () => {
+    bus.setConnected(false);
+    start();
+    const barrier = expect(publisher.barrier("mark", publicAddress)).rejects.toThrow("closed");
+    await publisher.close();
+    await barrier;
+  });
+
+  test("stops waiting for a barrier when the signal aborts", async () => {
+    bus.setConnected(false);
+    start();
+    const stop = new AbortController();
+    const barrier = expect(publisher.barrier("mark", publicAddress, stop.signal)).rejects.toThrow("enough");
+    stop.abort(new Error("enough"));
+    await barrier;
+  });
+});
