@@ -86,9 +86,12 @@ export function fromServiceError(error: unknown): ReceivedError {
   };
 }
 
-/** Nobody answered: no connection, or silence until the deadline. What the call asked for may have happened. */
+/** A server that ends cancels its calls: a caller that did not cancel has lost it. */
+const lossCodes: ReadonlySet<number> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED]);
+
+/** Nobody answered: no connection, a lost one, or silence until the deadline. What the call asked for may have happened. */
 export function isUnreachable(error: ReceivedError): boolean {
-  return !error.stated && (error.grpcCode === status.UNAVAILABLE || error.grpcCode === status.DEADLINE_EXCEEDED);
+  return !error.stated && lossCodes.has(error.grpcCode);
 }
 
 /** No connection was had, so the server knows nothing of the call. grpc-js tells this by its message alone. */
