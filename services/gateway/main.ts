@@ -18,7 +18,6 @@ import { RawIpv4Socket } from "../../src/kernel/raw-socket.ts";
 import { deviceSysctlPath, readSysctl, SavedSysctls } from "../../src/kernel/sysctl.ts";
 import type { NodeHello } from "../../src/node/status.ts";
 import { type DesiredStateOf, desiredStateCodec } from "../../src/rpc/desired-state.ts";
-import { parseEndpoint } from "../../src/rpc/endpoint.ts";
 import { NodeClient, type NodeClientEvent } from "../../src/rpc/node-client.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
@@ -213,9 +212,7 @@ async function adminOf(
   config: GatewayConfig,
   options: Omit<Parameters<typeof serveAdmin>[0], "listen">,
 ): Promise<AsyncDisposable | undefined> {
-  const endpoint = parseEndpoint(config.admin?.listen ?? "");
-  if (endpoint?.kind !== "tcp") return undefined;
-  return await serveAdmin({ ...options, listen: { host: endpoint.host, port: endpoint.port } });
+  return config.admin === undefined ? undefined : await serveAdmin({ ...options, listen: config.admin.listen });
 }
 
 async function cleanUp(config: GatewayConfig, log: Logger): Promise<number> {

@@ -71,7 +71,7 @@ beforeAll(async () => {
       "",
     ].join("\n"),
   );
-  // The operator's own rules, to see that they stay; the route leads public addresses into the fabric by itself.
+  // The operator's own rules, to see that they stay.
   hosts.exec(
     "gw",
     "nft",
@@ -125,7 +125,10 @@ describe("with a state", () => {
     expect(hosts.succeeds("client", "ping", "-c1", "-W1", publicText)).toBe(true);
     expect(hosts.succeeds("a", "ping", "-c1", "-W1", "198.51.100.2")).toBe(true);
     expect(admin("readyz")).toContain("200 OK");
-    expect(admin("metrics")).toContain("baton_gateway_generation 1");
+    const metrics = admin("metrics");
+    expect(metrics).toContain("baton_gateway_generation 1");
+    expect(metrics).toContain("baton_gateway_stream_up 1");
+    expect(metrics).toMatch(/baton_gateway_packets_total\{fate="translated_in"\} [1-9]/);
   });
 
   test("it drops what has no mapping, what is forged, and what would pass it by (G3)", () => {
