@@ -79,10 +79,9 @@ export class KernelState implements Disposable {
   /** @throws KernelError, or Error with nft's words; what was done by then is repeated by the next apply */
   apply(state: AgentState, fence: Fence): void {
     const routing = renderRouting(state, { marks: this.#options.marks, deviceOf: this.#deviceOf() });
-    const changed = JSON.stringify(routing) !== this.#routing;
-    if (changed) this.#prepare(routing);
+    this.#prepare(routing);
     this.#write(state, this.#host(this.#guarded(routing)), renderFence(fence));
-    if (changed) this.#finish(routing);
+    if (JSON.stringify(routing) !== this.#routing) this.#finish(routing);
     this.#markOpening(state);
   }
 
@@ -117,12 +116,13 @@ export class KernelState implements Disposable {
     this.#resources.dispose();
   }
 
-  /** Forwarding waits for the rules that guard it. */
+  /** Also for routing that was there before: a device that went down took its routes along. */
   #prepare(routing: Routing): void {
     addRouting(this.#routes, routing);
     this.#sysctls.add([...alwaysSysctls, ...routing.sysctls.filter((sysctl) => !isForwarding(sysctl.path))]);
   }
 
+  /** Forwarding has waited for the rules that guard it. */
   #finish(routing: Routing): void {
     this.#sysctls.apply([...alwaysSysctls, ...routing.sysctls]);
     removeRouting(this.#routes, routing);
