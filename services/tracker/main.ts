@@ -64,6 +64,7 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
     rebuildSettleMs: config.rebuild.settleMs,
     onBatch: metrics.applied,
   });
+  await tracker.load();
   const ready = (): string[] => reasonsNotReady(bus, tracker);
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
   await using _server = await serveGrpc({

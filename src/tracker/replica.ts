@@ -113,9 +113,23 @@ export class ShardReplica {
     return { [Symbol.dispose]: () => void this.#feeds.delete(feed) };
   }
 
-  /** Follows the stream until the signal aborts. Throws only when the database does. */
+  /** Reads what is stored; from then on that is answered, even while the stream is out of reach. */
+  async load(): Promise<void> {
+    const { shard, store, log } = this.#options;
+    try {
+      const stored = await store.load(shard);
+      this.#table = stored.table;
+      this.#position = stored.position;
+    } catch (error) {
+      if (!(error instanceof RecordFault)) throw error;
+      log.error({ shard, error }, "the stored shard can't be read: it is thrown away and built anew");
+      await store.wipe(shard);
+    }
+    if (this.#position?.rebuilding) this.#rebuildingSinceMs = this.#options.clock.monotonicMs();
+  }
+
+  /** Follows the stream until the signal aborts. Call {@link load} before. Throws only when the database does. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#load();
     const asking = setInterval(() => this.#askForSnapshots(), resyncPaceMs);
     try {
       const end = await retry(() => this.#followUntilFault(signal), {
@@ -133,20 +147,6 @@ export class ShardReplica {
     } finally {
       clearInterval(asking);
     }
-  }
-
-  async #load(): Promise<void> {
-    const { shard, store, log } = this.#options;
-    try {
-      const stored = await store.load(shard);
-      this.#table = stored.table;
-      this.#position = stored.position;
-    } catch (error) {
-      if (!(error instanceof RecordFault)) throw error;
-      log.error({ shard, error }, "the stored shard can't be read: it is thrown away and built anew");
-      await store.wipe(shard);
-    }
-    if (this.#position?.rebuilding) this.#rebuildingSinceMs = this.#options.clock.monotonicMs();
   }
 
   /** Throws what trying again may mend, and returns what it can't: after a fault of the database, memory is ahead of it. */

@@ -55,6 +55,11 @@ export class Tracker {
     return [...this.#replicas.values()].map((replica) => replica.status());
   }
 
+  /** Reads what is stored of every shard, so that it can be answered from. Throws when the database fails. */
+  async load(): Promise<void> {
+    for (const replica of this.#replicas.values()) await replica.load();
+  }
+
   /** Follows every shard until the signal aborts. Throws when the database fails; then all of them have stopped. */
   async run(signal: AbortSignal): Promise<void> {
     const failed = new AbortController();

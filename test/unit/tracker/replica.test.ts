@@ -61,7 +61,8 @@ describe("a copy of a shard", () => {
       rebuildSettleMs,
       onBatch: () => {},
     });
-    running = replica.run(stop.signal);
+    const { signal: stopped } = stop;
+    running = replica.load().then(() => replica.run(stopped));
     return replica;
   };
   const end = async (): Promise<void> => {

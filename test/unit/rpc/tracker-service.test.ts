@@ -1,0 +1,307 @@
+/** Two trackers in this process, asked through their client as an agent or coordinator asks them. */
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { MemoryBus } from "../../../src/bus/memory.ts";
+import type { FlowEvent } from "../../../src/flow/events.ts";
+import { TrackerServiceClient } from "../../../src/gen/baton/v1/tracker.ts";
+import { type Assignment, assignShards } from "../../../src/placement/assignment.ts";
+import { shardOf } from "../../../src/placement/shard.ts";
+import { dial, unary } from "../../../src/rpc/client.ts";
+import { fromServiceError } from "../../../src/rpc/errors.ts";
+import { type GrpcServer, serveGrpc } from "../../../src/rpc/server.ts";
+import { TrackerClient, type WatchEvent } from "../../../src/rpc/tracker-client.ts";
+import { trackerService } from "../../../src/rpc/tracker-server.ts";
+import { systemClock } from "../../../src/runtime/clock.ts";
+import { waitFor } from "../../../src/runtime/retry.ts";
+import { FlowStore } from "../../../src/tracker/level.ts";
+import { Tracker } from "../../../src/tracker/tracker.ts";
+import { flowOf, ip, keyOf, publicAddress, rowOf } from "../../support/flows.ts";
+import { memoryBus, quietLog, Speaker, type TestDirectory, temporaryDirectory } from "../../support/tracker.ts";
+
+const shards = 4;
+const shard = shardOf(publicAddress, shards);
+const names = ["tracker1", "tracker2"] as const;
+const changes = (...rows: ReturnType<typeof rowOf>[]): FlowEvent => ({ kind: "changes", rows, coalesced: [] });
+
+class RunningTracker implements AsyncDisposable {
+  readonly endpoint: string;
+  readonly #stop = new AbortController();
+  #store: FlowStore | undefined;
+  #server: GrpcServer | undefined;
+  #running = Promise.resolve();
+
+  constructor(endpoint: string) {
+    this.endpoint = endpoint;
+  }
+
+  async start(name: string, assignment: Assignment, bus: MemoryBus, directory: string): Promise<void> {
+    const store = await FlowStore.open(directory);
+    const parts = { bus, store, clock: systemClock, log: quietLog, rebuildSettleMs: 0, onBatch: () => {} };
+    const tracker = new Tracker({ name, assignment, ...parts });
+    const service = trackerService({ tracker, onBug: (error) => bugs.push(error), onLookup: () => {} });
+    this.#store = store;
+    this.#server = await serveGrpc({ endpoints: [this.endpoint], services: [service], signal: this.#stop.signal });
+    await tracker.load();
+    this.#running = tracker.run(this.#stop.signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    await this.#server?.[Symbol.asyncDispose]();
+    await this.#store?.[Symbol.asyncDispose]();
+  }
+}
+
+let bugs: unknown[] = [];
+
+describe("trackers asked through their client", () => {
+  const signal = AbortSignal.timeout(60_000);
+  let bus: MemoryBus;
+  let directory: TestDirectory;
+  let running: Map<string, RunningTracker>;
+  let assignment: Assignment;
+  let client: TrackerClient;
+  let speaker: Speaker;
+
+  const startTracker = async (name: string): Promise<void> => {
+    const it = new RunningTracker(`unix:${join(directory.path, name)}`);
+    await it.start(name, assignment, bus, join(directory.path, `${name}.db`));
+    running.set(name, it);
+  };
+  const stopTracker = async (name: string): Promise<void> => {
+    await running.get(name)?.[Symbol.asyncDispose]();
+    running.delete(name);
+  };
+  const primary = (): string => assignment.holders[shard]?.primary.name ?? "";
+
+  beforeEach(async () => {
+    bugs = [];
+    bus = await memoryBus(signal);
+    directory = await temporaryDirectory();
+    running = new Map();
+    const trackers = names.map((name) => ({ name, endpoint: `unix:${join(directory.path, name)}` }));
+    assignment = assignShards(1n, shards, trackers);
+    for (const name of names) await startTracker(name);
+    client = new TrackerClient(trackers.map(({ endpoint }) => endpoint));
+    speaker = new Speaker(bus, signal, { shard });
+  });
+  afterEach(async () => {
+    client[Symbol.dispose]();
+    for (const name of [...running.keys()]) await stopTracker(name);
+    await directory[Symbol.asyncDispose]();
+    await bus[Symbol.asyncDispose]();
+    expect(bugs).toEqual([]);
+  });
+
+  test("answer whose a flow is, that it has ended, and that there is none", async () => {
+    const sequence = await speaker.say(changes(rowOf(1), rowOf(2, "closed")));
+    const answers = await client.lookup([keyOf(1), keyOf(2), keyOf(3)], [{ shard, sequence }]);
+    expect(answers).toEqual([
+      { kind: "owned", flow: flowOf(1, "vm-a") },
+      { kind: "closed", owner: "vm-a", appliedSequence: sequence },
+      { kind: "absent", appliedSequence: sequence },
+    ]);
+  });
+
+  test("answer for addresses of all shards at once, in the order asked", async () => {
+    const addresses = Array.from({ length: 20 }, (_, n) => ip(`203.0.113.${n}`));
+    const positions = await Promise.all(
+      addresses.map(async (address, n) => {
+        const of = shardOf(address, shards);
+        const one = new Speaker(bus, signal, { shard: of, instance: `vm-${n}` });
+        return { shard: of, sequence: await one.say(changes(rowOf(n, "open", { key: keyOf(n, address) }))) };
+      }),
+    );
+    const answers = await client.lookup(
+      addresses.map((address, n) => keyOf(n, address)),
+      positions,
+    );
+    expect(answers.map((answer) => answer.kind === "owned" && answer.flow.owner)).toEqual(
+      addresses.map((_, n) => `vm-${n}`),
+    );
+  });
+
+  test("don't know before they have come to the position asked for, and wait for it", async () => {
+    await speaker.say(changes(rowOf(1)));
+    expect(await client.lookup([keyOf(1)], [{ shard, sequence: 2n }], { deadlineMs: 300 })).toEqual([
+      { kind: "unknown", reason: expect.stringContaining("not reached") },
+    ]);
+    const answer = client.lookup([keyOf(1)], [{ shard, sequence: 2n }]);
+    await speaker.say(changes(rowOf(1, "closed")));
+    expect((await answer)[0]?.kind).toBe("closed");
+  });
+
+  test("don't call a flow absent while messages are missing", async () => {
+    speaker.lose();
+    const sequence = await speaker.say(changes(rowOf(1)));
+    const answers = await client.lookup([keyOf(1), keyOf(2)], [{ shard, sequence }]);
+    expect(answers.map(({ kind }) => kind)).toEqual(["owned", "unknown"]);
+  });
+
+  test("are answered for by the standby while the primary is dead", async () => {
+    await stopTracker(primary());
+    const sequence = await speaker.say(changes(rowOf(1)));
+    const answers = await client.lookup([keyOf(1)], [{ shard, sequence }]);
+    expect(answers[0]?.kind).toBe("owned");
+    expect(await client.count({ address: publicAddress, atLeast: [{ shard, sequence }] })).toMatchObject({
+      complete: true,
+    });
+    expect(await client.barrier([{ shard, sequence }], { deadlineMs: 2_000 })).toEqual({ reached: true });
+  });
+
+  test("make keys unknown when none of them answers, with the reason", async () => {
+    for (const name of names) await stopTracker(name);
+    expect(await client.lookup([keyOf(1)], [], { deadlineMs: 300 })).toEqual([
+      { kind: "unknown", reason: expect.stringContaining("no tracker answered") },
+    ]);
+  });
+
+  test("list all flows in pages, or those of an owner, of a peer, up to a limit", async () => {
+    const rows = Array.from({ length: 2_500 }, (_, port) => rowOf(port));
+    const sequence = await speaker.say(changes(...rows));
+    const atLeast = [{ shard, sequence }];
+    const list = async (query: object): Promise<number[]> => {
+      const sizes: number[] = [];
+      for await (const page of client.list({ address: publicAddress, atLeast, ...query })) sizes.push(page.length);
+      return sizes;
+    };
+    expect(await list({})).toEqual([1_000, 1_000, 500]);
+    expect(await list({ owner: "vm-a", limit: 1_200 })).toEqual([1_000, 200]);
+    expect(await list({ owner: "vm-b" })).toEqual([]);
+    expect(await list({ peer: ip("192.0.2.1") })).toEqual([]);
+  });
+
+  test("count flows by address and owner, once for each however many copies there are", async () => {
+    const other = ip("203.0.113.99");
+    const of = shardOf(other, shards);
+    const atLeast = [
+      { shard, sequence: await speaker.say(changes(rowOf(1, "half-open"), rowOf(2))) },
+      {
+        shard: of,
+        sequence: await new Speaker(bus, signal, { shard: of, instance: "vm-b" }).say(
+          changes(rowOf(3, "open", { key: keyOf(3, other) })),
+        ),
+      },
+    ];
+    const mine = { address: publicAddress, owner: "vm-a", flows: 2, halfOpen: 1 };
+    expect((await client.count({ address: publicAddress, atLeast })).counts).toEqual([mine]);
+    const all = await client.count({ atLeast });
+    expect(all.counts.toSorted((a, b) => a.owner.localeCompare(b.owner))).toEqual([
+      mine,
+      { address: other, owner: "vm-b", flows: 1, halfOpen: 0 },
+    ]);
+    expect(all.complete).toBe(true);
+    expect(all.positions.map((position) => position.shard).toSorted()).toEqual([0, 1, 2, 3]);
+  });
+
+  test("reach a barrier when its positions are applied, and else name the shards that are behind", async () => {
+    const sequence = await speaker.say({ kind: "barrier", id: "mark" });
+    expect(await client.barrier([{ shard, sequence }])).toEqual({ reached: true });
+    const startMs = performance.now();
+    const outcome = await client.barrier([{ shard, sequence: sequence + 1n }], { deadlineMs: 400 });
+    expect(outcome).toEqual({ reached: false, behind: [shard] });
+    expect(performance.now() - startMs).toBeLessThan(1_500);
+    const later = client.barrier([{ shard, sequence: sequence + 1n }], { deadlineMs: 5_000 });
+    await speaker.say({ kind: "tick" });
+    expect(await later).toEqual({ reached: true });
+  });
+
+  const watching = (query: object = {}) => {
+    const stop = new AbortController();
+    const events: WatchEvent[] = [];
+    const done = (async () => {
+      for await (const event of client.watch({ address: publicAddress, ...query }, { signal: stop.signal }))
+        events.push(event);
+    })().catch(() => undefined);
+    const until = (condition: () => boolean, what: string) => waitFor(condition, { signal, timeoutMs: 10_000, what });
+    const end = (): Promise<void> => {
+      stop.abort();
+      return done;
+    };
+    return { events, until, [Symbol.asyncDispose]: end };
+  };
+
+  test("let watch: a snapshot, then every change, of the owner asked for", async () => {
+    await speaker.say(changes(rowOf(1)));
+    await new Speaker(bus, signal, { shard, instance: "vm-b" }).say(changes(rowOf(9)));
+    await using watch = watching({ owner: "vm-a", atLeast: [{ shard, sequence: 2n }] });
+    await watch.until(() => watch.events.length >= 1, "the snapshot");
+    await speaker.say(changes(rowOf(2)));
+    await speaker.say(changes(rowOf(1, "closed")));
+    await watch.until(() => watch.events.flatMap(({ flows }) => flows).length >= 3, "the changes");
+    expect(watch.events[0]).toEqual({ kind: "snapshot", flows: [flowOf(1, "vm-a")], first: true, complete: true });
+    expect(watch.events.slice(1).flatMap(({ flows }) => flows)).toEqual([
+      flowOf(2, "vm-a"),
+      { ...flowOf(1, "vm-a"), state: "closed" },
+    ]);
+  });
+
+  test("give a large snapshot in parts, of which the first and last are marked", async () => {
+    const sequence = await speaker.say(changes(...Array.from({ length: 2_500 }, (_, port) => rowOf(port))));
+    await using watch = watching({ atLeast: [{ shard, sequence }] });
+    await watch.until(() => watch.events.length >= 3, "the snapshot");
+    const parts = watch.events.map((it) => it.kind === "snapshot" && [it.flows.length, it.first, it.complete]);
+    expect(parts).toEqual([
+      [1_000, true, false],
+      [1_000, false, false],
+      [500, false, true],
+    ]);
+  });
+
+  test("let a watch go on at the standby when the primary dies, with a new snapshot", async () => {
+    await speaker.say(changes(rowOf(1)));
+    await using watch = watching({ atLeast: [{ shard, sequence: 1n }] });
+    await watch.until(() => watch.events.length >= 1, "the snapshot");
+    await stopTracker(primary());
+    await speaker.say(changes(rowOf(1, "closed")));
+    await speaker.say(changes(rowOf(2)));
+    const snapshots = () => watch.events.filter((event) => event.kind === "snapshot" && event.first);
+    await watch.until(() => snapshots().length >= 2, "the second snapshot");
+    await watch.until(() => watch.events.at(-1)?.flows.at(-1)?.key.peerPort === 2, "the new flow");
+  });
+
+  test("let a watch go on after its tracker has been away and all copies with it", async () => {
+    await speaker.say(changes(rowOf(1)));
+    await using watch = watching({ atLeast: [{ shard, sequence: 1n }] });
+    await watch.until(() => watch.events.length >= 1, "the snapshot");
+    for (const name of names) await stopTracker(name);
+    for (const name of names) await startTracker(name);
+    await watch.until(() => watch.events.length >= 2, "the second snapshot");
+    expect(watch.events[1]).toEqual({ kind: "snapshot", flows: [flowOf(1, "vm-a")], first: true, complete: true });
+  });
+
+  test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>, string]>([
+    [
+      "an address that is none",
+      (raw) => unary(raw, "countFlows", { address: "x", atLeast: [] }, bounds),
+      "INVALID_ARGUMENT",
+    ],
+    [
+      "a key without a protocol",
+      (raw) => unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 0 }], atLeast: [] }, bounds),
+      "INVALID_ARGUMENT",
+    ],
+    [
+      "a barrier in a shard that there is not",
+      (raw) => unary(raw, "barrier", { positions: [{ shard: 99, sequence: 1n }] }, bounds),
+      "INVALID_ARGUMENT",
+    ],
+    [
+      "too many keys",
+      (raw) =>
+        unary(raw, "lookupFlows", { keys: Array(10_001).fill({ ...keyOf(1), protocol: 6 }), atLeast: [] }, bounds),
+      "INVALID_ARGUMENT",
+    ],
+  ])("refuse %s", async (_, ask, code) => {
+    const raw = dial(TrackerServiceClient, `unix:${join(directory.path, "tracker1")}`);
+    const error = await ask(raw).then(
+      () => undefined,
+      (refusal: unknown) => fromServiceError(refusal),
+    );
+    raw.close();
+    expect(error).toMatchObject({ code, stated: true });
+  });
+});
+
+const bounds = { signal: AbortSignal.timeout(60_000), deadlineMs: 2_000 };
