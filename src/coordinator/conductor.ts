@@ -47,6 +47,7 @@ export class Conductor {
   readonly #writing = new Map<string, Waiting[]>();
   readonly #writes = new Map<string, Promise<void>>();
   readonly #dirty = new Set<string>();
+  readonly #stopListeners = new Set<() => void>();
   #pumping = false;
   #stopped = false;
 
@@ -60,14 +61,26 @@ export class Conductor {
 
   /** Nothing is sent, stored or answered from now on. */
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
     this.#inquiries.stop();
+    for (const listener of this.#stopListeners) listener();
     for (const node of this.#cluster.nodes.values())
       node.end({ code: "NOT_LEADER", message: "this coordinator no longer leads: connect again" });
   }
 
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** Calls back when this leadership ends. */
+  onStop(listener: () => void): Disposable {
+    this.#stopListeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#stopListeners.delete(listener) };
+  }
+
   connect(hello: NodeHello, session: NodeSession): void {
-    if (this.#stopped) return;
+    if (this.#isOver()) return;
     const node = this.#cluster.node(hello.name, hello.kind);
     if (node.kind !== hello.kind) {
       session.end({ code: "INVALID_ARGUMENT", message: `${hello.name} is the name of an ${node.kind}: choose another` });
@@ -84,7 +97,7 @@ export class Conductor {
 
   report(name: string, session: NodeSession, status: NodeStatus): void {
     const node = this.#cluster.nodes.get(name);
-    if (this.#stopped || node === undefined) return;
+    if (this.#isOver() || node === undefined) return;
     const newer = node.report(session, status, this.#ports.clock.nowMs());
     if (newer !== undefined) return this.#lose(`${name} obeys term ${newer.term} of ${newer.leader}`);
     this.#cluster.noteFacts(node);
@@ -112,7 +125,7 @@ export class Conductor {
     } catch (error) {
       return this.#storeFailed(error);
     }
-    if (this.#stopped) return reject(noLongerLeader);
+    if (this.#isOver()) return reject(noLongerLeader);
     this.#cluster.apply(entry);
     const agent = entry.kind === "address-set" ? [entry.record.instance] : [];
     const all = entry.kind === "address-removed" ? this.#cluster.nodes.keys() : agent;
@@ -128,7 +141,7 @@ export class Conductor {
     } catch (error) {
       return this.#storeFailed(error);
     }
-    if (this.#stopped) return reject(noLongerLeader);
+    if (this.#isOver()) return reject(noLongerLeader);
     const state = takeUp(record, false);
     this.#commit(state);
     this.observeAll();
@@ -145,7 +158,7 @@ export class Conductor {
   }
 
   #pump(): void {
-    if (this.#pumping || this.#stopped) return;
+    if (this.#pumping || this.#isOver()) return;
     this.#pumping = true;
     try {
       for (let round = 0; this.#dirty.size > 0 && !this.#stopped; round++) {
@@ -173,7 +186,7 @@ export class Conductor {
 
   #step(id: string, event: RemapEvent, answer?: Waiting["answer"]): void {
     const state = this.#cluster.remaps.get(id);
-    if (state === undefined || this.#stopped) {
+    if (state === undefined || this.#isOver()) {
       answer?.(reject(state === undefined ? unknownRemap(id) : noLongerLeader));
       return;
     }
@@ -211,7 +224,7 @@ export class Conductor {
     }
     const waiting = this.#writing.get(id) ?? [];
     this.#writing.delete(id);
-    if (this.#stopped) return false;
+    if (this.#isOver()) return false;
     for (const record of places) this.#cluster.apply({ kind: "address-set", record });
     const { clock } = this.#ports;
     const now = { wallMs: clock.nowMs(), monotonicMs: clock.monotonicMs() };
@@ -296,6 +309,12 @@ export class Conductor {
     if (!(error instanceof StoreFault)) throw error;
     this.#lose(error.message);
     return reject({ code: "STORE_UNAVAILABLE", message: error.message });
+  }
+
+  /** A process that was paused may wake up long after its lease: asked before anything is done. */
+  #isOver(): boolean {
+    if (!this.#stopped && !this.#ports.leads()) this.#lose("the lease has run out");
+    return this.#stopped;
   }
 
   #lose(reason: string): void {

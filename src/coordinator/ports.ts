@@ -42,6 +42,8 @@ export interface ConductorPorts {
   readonly clock: Clock;
   /** A fresh id, unique for ever: letters, digits and "-". */
   readonly newId: () => string;
+  /** The lease is held by the clock. False: nothing may be sent or stored any more. */
+  readonly leads: () => boolean;
   /** Leading must end, for this reason; called at most once. */
   readonly lost: (reason: string) => void;
 }

@@ -292,6 +292,7 @@ export class FakeCluster {
       },
       clock: { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs },
       newId: () => `r${++this.#ids}`,
+      leads: () => this.lost === undefined,
       lost: (reason) => {
         this.lost = reason;
       },

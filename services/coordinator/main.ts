@@ -1,0 +1,158 @@
+/** A coordinator's process: the store, the trackers, the answers. */
+import { randomBytes } from "node:crypto";
+import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
+import { Coordinator } from "../../src/coordinator/coordinator.ts";
+import { KvBucket } from "../../src/coordinator/kv.ts";
+import type { EventPort } from "../../src/coordinator/ports.ts";
+import { auditStreamName, RemapFeed, remapStreamName } from "../../src/coordinator/remap-feed.ts";
+import { flowSubject } from "../../src/flow/events.ts";
+import { shardOf } from "../../src/placement/shard.ts";
+import { coordinatorFlowService } from "../../src/rpc/coordinator-flows.ts";
+import { coordinatorServices } from "../../src/rpc/coordinator-server.ts";
+import { encodeFlowEventBatch } from "../../src/rpc/flow-event-codec.ts";
+import { nodeService } from "../../src/rpc/node-stream.ts";
+import { serveGrpc } from "../../src/rpc/server.ts";
+import { TrackerClient } from "../../src/rpc/tracker-client.ts";
+import { serveAdmin } from "../../src/runtime/admin.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
+import { loadConfig, printConfig } from "../../src/runtime/config.ts";
+import { createLog, type Logger } from "../../src/runtime/log.ts";
+import { isAbort, retry } from "../../src/runtime/retry.ts";
+import { version } from "../../src/runtime/version.ts";
+import { ClusterCalls } from "./cluster-calls.ts";
+import { type CoordinatorConfig, coordinatorConfigSchema } from "./config.ts";
+import { type CoordinatorMetrics, coordinatorMetrics } from "./metrics.ts";
+import { flowAges, trackerPort } from "./trackers.ts";
+
+export interface RunOptions {
+  readonly configFile: string;
+  readonly printConfig: boolean;
+  readonly signal: AbortSignal;
+}
+
+const retryInitialMs = 100;
+const retryMaxMs = 2_000;
+/** JetStream forgets the ids of messages after this. */
+const duplicateWindowMs = 120_000;
+/** Remaps and the audit are kept for ten years, as far as there is room. */
+const keptMs = 315_360_000_000;
+const processIdBytes = 8;
+const remapIdBytes = 5;
+
+/** The process's exit code. */
+export async function run(options: RunOptions): Promise<number> {
+  const loaded = loadConfig(coordinatorConfigSchema, options.configFile, process.env);
+  if (!loaded.ok) {
+    process.stderr.write(`${loaded.errors.join("\n")}\n`);
+    return 2;
+  }
+  if (options.printConfig) {
+    process.stdout.write(printConfig(loaded.value, []));
+    return 0;
+  }
+  const log = createLog({ service: "coordinator", name: loaded.value.name, level: loaded.value.log.level });
+  await serve(loaded.value, log, options.signal);
+  return 0;
+}
+
+async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal): Promise<void> {
+  await using bus = connectBus({ servers: config.nats.servers, name: `coordinator ${config.name}` });
+  using trackers = new TrackerClient(config.trackers);
+  const processId = randomBytes(processIdBytes).toString("hex");
+  const feed = new RemapFeed(bus, processId, log);
+  const metrics = coordinatorMetrics(() => coordinator.leader);
+  const endpoint = config.advertise ?? config.listen[0] ?? "";
+  const coordinator = new Coordinator({
+    name: config.name,
+    process: processId,
+    endpoint,
+    leaseMs: config.leaseMs,
+    projection: { fabric: config.fabric, publicPrefixes: config.publicPrefixes, probeSource: config.probeSource },
+    bounds: config.bounds,
+    firstAddresses: config.addresses.map(({ address, instance, private: own }) => ({
+      address,
+      instance,
+      ...(own && { private: own }),
+    })),
+    tracker: trackerPort(trackers),
+    events: eventPort(config, bus, feed, metrics),
+    feed,
+    flowAges: (address, owner, stop) => flowAges(trackers, address, owner, systemClock.nowMs(), stop),
+    openBucket: (stop) => openBucket(config, bus, log, stop),
+    onStoreLost: (listener) => bus.onStatus((connected) => !connected && listener()),
+    clock: systemClock,
+    random: Math.random,
+    newId: () => `r${systemClock.nowMs().toString(36)}-${randomBytes(remapIdBytes).toString("hex")}`,
+    onWrite: metrics.noteWrite,
+    log,
+  });
+  const onBug = (error: unknown): void => log.error({ error }, "a call failed");
+  const calls = new ClusterCalls({ coordinator, trackers, trackerEndpoints: config.trackers, bus, self: { name: config.name, endpoint } });
+  const ready = (): string[] => reasonsNotReady(bus, coordinator);
+  await using _server = await serveGrpc({
+    endpoints: config.listen,
+    services: [
+      nodeService((hello, stream) => coordinator.greet(hello, stream)),
+      ...coordinatorServices(calls.api(), onBug),
+      coordinatorFlowService({ trackers, assignment: (stop) => calls.assignment(stop), onBug }),
+    ],
+    signal,
+    ready: () => ready().length === 0,
+  });
+  await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
+  log.info({ version, endpoint }, "started");
+  const publishing = publish(config, bus, feed, log, signal);
+  await coordinator.run(signal);
+  await publishing;
+}
+
+function reasonsNotReady(bus: NatsBus, coordinator: Coordinator): string[] {
+  if (!bus.connected) return ["no connection to NATS"];
+  return coordinator.settled ? [] : ["no coordinator leads yet"];
+}
+
+function eventPort(config: CoordinatorConfig, bus: NatsBus, feed: RemapFeed, metrics: CoordinatorMetrics): EventPort {
+  return {
+    async owned(address, instance, generation, signal) {
+      const shard = shardOf(address, config.shards);
+      const body = { kind: "address-owned", address, instance, generation } as const;
+      const data = encodeFlowEventBatch({ instance: "", boot: "", shard, sequence: 0n, body });
+      await bus.publish(flowSubject(shard), data, { messageId: `owned ${address} ${generation}`, signal });
+    },
+    remapChanged(remap) {
+      metrics.noteRemap(remap);
+      feed.changed(remap);
+    },
+    audit: (action, entry) => feed.audit(action, entry, systemClock.nowMs()),
+  };
+}
+
+async function openBucket(config: CoordinatorConfig, bus: NatsBus, log: Logger, signal: AbortSignal): Promise<KvBucket> {
+  return await retry(
+    async () => {
+      const connection = await bus.connection(signal);
+      return await KvBucket.open(connection, config.store.replicas);
+    },
+    { signal, initialMs: retryInitialMs, maxMs: retryMaxMs, onError: (error) => log.warn({ error }, "the store is not there yet") },
+  );
+}
+
+async function publish(config: CoordinatorConfig, bus: NatsBus, feed: RemapFeed, log: Logger, signal: AbortSignal): Promise<void> {
+  const limits = { maxAgeMs: keptMs, maxBytes: config.store.streamBytesMax, duplicateWindowMs, replicas: config.store.replicas };
+  const streams = [
+    { name: remapStreamName, subjects: ["baton.remaps.*"], ...limits },
+    { name: auditStreamName, subjects: ["baton.audit.*"], ...limits },
+  ];
+  try {
+    for (const stream of streams)
+      await retry(() => bus.ensureStream(stream, signal), {
+        signal,
+        initialMs: retryInitialMs,
+        maxMs: retryMaxMs,
+        onError: (error) => log.warn({ error, stream: stream.name }, "a stream is not there yet"),
+      });
+    await feed.run(signal);
+  } catch (error) {
+    if (!isAbort(error, signal)) throw error;
+  }
+}

@@ -1,0 +1,79 @@
+/** What a coordinator tells Prometheus. */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Leader } from "../../src/coordinator/leader.ts";
+import { type Remap, remapPhases } from "../../src/remap/remap.ts";
+
+const switchBucketsMs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000];
+const storeBucketsMs = [1, 2, 5, 10, 20, 50, 100, 500, 1_000];
+
+export interface CoordinatorMetrics {
+  readonly registry: Registry;
+  noteRemap(remap: Remap): void;
+  noteWrite(ms: number): void;
+}
+
+export function coordinatorMetrics(leader: () => Leader | undefined): CoordinatorMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  new Gauge({
+    name: "baton_leading",
+    help: "1 while this coordinator leads",
+    registers,
+    collect() {
+      this.set(leader() === undefined ? 0 : 1);
+    },
+  });
+  new Gauge({
+    name: "baton_remaps",
+    help: "Remaps by phase, as the leader knows them",
+    labelNames: ["phase"],
+    registers,
+    collect() {
+      const remaps = [...(leader()?.cluster.remaps.values() ?? [])];
+      for (const phase of remapPhases)
+        this.set({ phase }, remaps.filter(({ record }) => record.phase.kind === phase).length);
+    },
+  });
+  new Gauge({
+    name: "baton_node_streams",
+    help: "Nodes that are connected, by kind",
+    labelNames: ["kind"],
+    registers,
+    collect() {
+      const nodes = [...(leader()?.cluster.nodes.values() ?? [])].filter(({ connected }) => connected);
+      for (const kind of ["agent", "gateway"]) this.set({ kind }, nodes.filter((node) => node.kind === kind).length);
+    },
+  });
+  const switches = new Histogram({
+    name: "baton_switch_ms",
+    help: "First gateway told to flip until the source's last acknowledgement, milliseconds",
+    buckets: switchBucketsMs,
+    registers,
+  });
+  const ended = new Counter({
+    name: "baton_remaps_ended_total",
+    help: "Remaps that ended, by outcome",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const writes = new Histogram({
+    name: "baton_store_write_ms",
+    help: "Time for a write to be acknowledged by the store, milliseconds",
+    buckets: storeBucketsMs,
+    registers,
+  });
+  const measured = new Set<string>();
+  return {
+    registry,
+    noteRemap(remap) {
+      if (remap.switchMs !== undefined && !measured.has(remap.id)) {
+        measured.add(remap.id);
+        switches.observe(remap.switchMs);
+      }
+      if (remap.outcome === undefined) return;
+      measured.delete(remap.id);
+      ended.inc({ outcome: remap.outcome });
+    },
+    noteWrite: (ms) => writes.observe(ms),
+  };
+}

@@ -1,0 +1,106 @@
+/** One leadership: from reading the store to the last order. Owns the conductor and the desks of one term. */
+import type { ProjectionConfig } from "../remap/projection.ts";
+import { takeUp } from "../remap/record.ts";
+import type { Bounds } from "../remap/transition.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/log.ts";
+import { isAbort, sleep } from "../runtime/retry.ts";
+import { ClusterState } from "./cluster-state.ts";
+import { Conductor } from "./conductor.ts";
+import type { Term } from "./election.ts";
+import { InventoryDesk } from "./inventory-desk.ts";
+import type { KvBucket } from "./kv.ts";
+import type { Mirror } from "./mirror.ts";
+import type { ConductorPorts, EventPort, TrackerPort } from "./ports.ts";
+import { RemapDesk } from "./remap-desk.ts";
+import type { FirstAddress } from "./first-addresses.ts";
+import { addFirstAddresses } from "./first-addresses.ts";
+import { LeaderStore } from "./store.ts";
+import { obsoleteKeys, recover } from "./stored.ts";
+import { Turns } from "./turns.ts";
+
+export interface LeaderOptions {
+  readonly name: string;
+  readonly process: string;
+  readonly projection: ProjectionConfig;
+  readonly bounds: Bounds;
+  readonly firstAddresses: readonly FirstAddress[];
+  readonly bucket: KvBucket;
+  readonly mirror: Mirror;
+  readonly tracker: TrackerPort;
+  readonly events: EventPort;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  readonly onWrite: (ms: number) => void;
+  readonly log: Logger;
+}
+
+/** Time passes for remaps this often: it bounds how late a deadline is noticed. */
+const tickMs = 200;
+
+export interface Leader {
+  readonly term: bigint;
+  readonly cluster: ClusterState;
+  readonly conductor: Conductor;
+  readonly remaps: RemapDesk;
+  readonly inventory: InventoryDesk;
+}
+
+/** Reads everything that was stored before the term began, then leads. Throws the abort reason, or StoredValueError. */
+export async function takeOver(term: Term, options: LeaderOptions): Promise<Leader> {
+  const { mirror, bucket, clock, events, log } = options;
+  await mirror.reached(term.revision, term.signal);
+  const { inventory, remaps, lastEntry } = recover(mirror.values);
+  const states = remaps.map((record) => takeUp(record, true));
+  const leadership = { term: term.term, name: options.name };
+  const cluster = new ClusterState(options.projection, leadership, inventory, states);
+  const writer = `${options.process} ${term.term}`;
+  const { signal } = term;
+  const store = new LeaderStore({
+    bucket,
+    writer,
+    lastEntry,
+    signal,
+    onWrite: options.onWrite,
+    monotonicMs: () => clock.monotonicMs(),
+  });
+  const ports: ConductorPorts = {
+    store,
+    tracker: options.tracker,
+    events,
+    clock,
+    newId: options.newId,
+    leads: term.held,
+    lost: term.resign,
+  };
+  const conductor = new Conductor(cluster, ports, options.bounds, log);
+  const turns = new Turns();
+  log.info({ term: String(term.term), remaps: cluster.openRemaps().length }, "leading");
+  return {
+    term: term.term,
+    cluster,
+    conductor,
+    remaps: new RemapDesk(cluster, conductor, ports, turns),
+    inventory: new InventoryDesk(cluster, conductor, events, turns),
+  };
+}
+
+/** Leads until the term ends; then nothing leaves any more. */
+export async function lead(leader: Leader, term: Term, options: LeaderOptions): Promise<void> {
+  const { signal } = term;
+  try {
+    const kept = new Set(leader.cluster.remaps.keys());
+    const obsolete = obsoleteKeys(options.mirror.values, kept);
+    void options.bucket.remove(obsolete, signal).catch((error: unknown) => options.log.warn({ error }, "old keys stay for now"));
+    for (;;) {
+      await addFirstAddresses(options.firstAddresses, leader.cluster, leader.inventory);
+      leader.conductor.observeAll();
+      await sleep(tickMs, signal);
+    }
+  } catch (error) {
+    if (!isAbort(error, signal)) throw error;
+  } finally {
+    leader.conductor.stop();
+    options.log.info({ term: String(leader.term), reason: String(signal.reason) }, "no longer leading");
+  }
+}

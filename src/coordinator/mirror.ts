@@ -1,0 +1,42 @@
+/** The bucket as this process sees it, by one watch. A follower keeps it too, so a takeover has little to read. */
+import type { KvChange } from "./kv.ts";
+
+export class Mirror {
+  readonly #values = new Map<string, Uint8Array>();
+  readonly #waiting = new Set<() => void>();
+  #revision = 0;
+  #complete = false;
+
+  get values(): ReadonlyMap<string, Uint8Array> {
+    return this.#values;
+  }
+
+  /** All that was stored when the watch began is here. */
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  /** `undefined`: the initial values are all told. */
+  apply(change: KvChange | undefined): void {
+    if (change === undefined) this.#complete = true;
+    else {
+      this.#revision = Math.max(this.#revision, change.revision);
+      if (change.value === undefined) this.#values.delete(change.key);
+      else this.#values.set(change.key, change.value);
+    }
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  /** Waits until everything up to a revision has been seen. Throws the abort reason. */
+  async reached(revision: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    while (!this.#complete || this.#revision < revision) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.add(resolve);
+      signal.addEventListener("abort", () => resolve(), { once: true });
+      await promise;
+      this.#waiting.delete(resolve);
+      signal.throwIfAborted();
+    }
+  }
+}
