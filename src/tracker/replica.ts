@@ -85,9 +85,7 @@ export class ShardReplica {
 
   /** No message that concerns this shard is known to be missing. */
   get complete(): boolean {
-    return (
-      this.#position !== undefined && this.#rebuildingSinceMs === undefined && this.#table.brokenSenders().length === 0
-    );
+    return this.#position !== undefined && this.#rebuildingSinceMs === undefined && this.#table.whole;
   }
 
   status(): ReplicaStatus {

@@ -56,7 +56,6 @@ export function retireOtherBoots(sender: Sender, boot: string): boolean {
 
 export function retireAllBoots(sender: Sender): void {
   retire(sender, sender.boots.splice(0));
-  sender.broken = false;
   delete sender.snapshot;
 }
 

@@ -31,6 +31,7 @@ export class ShardTable {
   readonly #flows = new OwnerIndex();
   readonly #tombstones = new Tombstones();
   readonly #senders = new Map<string, Sender>();
+  readonly #broken = new Set<string>();
   #sequence: bigint;
 
   constructor(sequence = 0n) {
@@ -66,7 +67,7 @@ export class ShardTable {
     this.dirty.sender(batch.instance);
     const gap = verdict === "gap" ? `messages before ${batch.sequence} of boot ${batch.boot} are missing` : undefined;
     const resync = this.#applyEvent(sender, batch, changes) ?? gap;
-    if (resync !== undefined) sender.broken = true;
+    if (resync !== undefined) this.#mark(sender, true);
     return resync === undefined ? { kind: "applied", changes } : { kind: "applied", changes, resync };
   }
 
@@ -91,14 +92,18 @@ export class ShardTable {
   }
 
   /** Senders whose messages are missing: what is known of their flows may be wrong. */
-  brokenSenders(): string[] {
-    return [...this.#senders.values()].filter(({ broken }) => broken).map(({ instance }) => instance);
+  brokenSenders(): readonly string[] {
+    return [...this.#broken];
+  }
+
+  /** No sender is broken. */
+  get whole(): boolean {
+    return this.#broken.size === 0;
   }
 
   /** Nothing that this instance said is known any more: it has to send a snapshot. */
   awaitSnapshotOf(instance: string): void {
-    this.#sender(instance).broken = true;
-    this.dirty.sender(instance);
+    this.#mark(this.#sender(instance), true);
   }
 
   record(owner: string, key: FlowKey): FlowRecord | undefined {
@@ -124,6 +129,7 @@ export class ShardTable {
 
   restoreSender(sender: Sender): void {
     this.#senders.set(sender.instance, sender);
+    if (sender.broken) this.#broken.add(sender.instance);
   }
 
   /** Returns why the sender has to be asked for a snapshot. */
@@ -165,7 +171,7 @@ export class ShardTable {
     const sender = this.#senders.get(order.instance);
     if (sender === undefined) return;
     retireAllBoots(sender);
-    this.dirty.sender(order.instance);
+    this.#mark(sender, false);
   }
 
   #applyRow(owner: string, row: FlowRow, changes: Flow[]): void {
@@ -204,7 +210,7 @@ export class ShardTable {
     const all = snapshot.addresses.length === 0;
     for (const record of this.#flows.recordsOf(sender.instance, all ? undefined : snapshot.addresses))
       if (record.changedAt < snapshot.begunAt) this.#close(record, changes);
-    if (all) sender.broken = false;
+    if (all) this.#mark(sender, false);
     return undefined;
   }
 
@@ -221,6 +227,13 @@ export class ShardTable {
     this.#tombstones.put({ key: flow.key, owner: flow.owner, closedAt: this.#sequence });
     this.dirty.tombstone(flow.key);
     changes.push({ ...flow, state: "closed" });
+  }
+
+  #mark(sender: Sender, broken: boolean): void {
+    sender.broken = broken;
+    if (broken) this.#broken.add(sender.instance);
+    else this.#broken.delete(sender.instance);
+    this.dirty.sender(sender.instance);
   }
 
   #sender(instance: string): Sender {

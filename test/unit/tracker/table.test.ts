@@ -88,6 +88,7 @@ describe("a shard's table", () => {
     it.say("vm-a", changes(rowOf(1)));
     it.say("vm-a", changes(rowOf(1, "closed")));
     expect(it.say("vm-a", changes(rowOf(1)), { sequence: 1n })).toEqual({ kind: "dropped" });
+    expect(it.say("vm-a", changes(rowOf(1)), { sequence: 2n })).toEqual({ kind: "dropped" });
     expect(it.table.find(keyOf(1)).kind).toBe("closed");
     expect(it.table.brokenSenders()).toEqual([]);
   });
@@ -150,6 +151,15 @@ describe("a shard's table", () => {
     it.lose("vm-a");
     it.say("vm-a", end(1n, 2));
     expect(it.table.find(keyOf(1)).kind).toBe("owned");
+    expect(it.table.brokenSenders()).toEqual(["vm-a"]);
+  });
+
+  test("is not whole after a snapshot in which a change was lost", () => {
+    const it = new Stream();
+    it.say("vm-a", begin(1n));
+    it.lose("vm-a");
+    it.say("vm-a", page(1n, rowOf(1)));
+    it.say("vm-a", end(1n, 1));
     expect(it.table.brokenSenders()).toEqual(["vm-a"]);
   });
 

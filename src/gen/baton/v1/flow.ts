@@ -213,8 +213,10 @@ export interface FlowColumns {
 }
 
 /**
- * A snapshot replaces what is known of this instance's flows in this shard. What a snapshot's pages do not
- * name, and no later change has named, is gone when SnapshotEnd is applied.
+ * A snapshot replaces what is known of this instance's flows at FlowEventBatch.addresses; without any: of all
+ * of its flows in this shard. What a snapshot's pages do not name, and no later change has named, is gone when
+ * SnapshotEnd is applied. Trackers ask for a snapshot of the shard on `baton.resync.<instance>`, or of every
+ * instance on `baton.resync-all`, with {"shard": number, "reason": text}; nothing is stored there.
  */
 export interface SnapshotBegin {
   snapshot: bigint;
