@@ -53,11 +53,11 @@ function violationsOf(file: SourceFile): readonly Violation[] {
 function importFault(from: string, specifier: string): string | undefined {
   if (!specifier.startsWith(".")) return packageFault(from, specifier);
   const target = resolve(from, specifier);
-  if (target.startsWith(generated))
-    return from.startsWith("src/rpc/") ? undefined : `${specifier}: only src/rpc may import what is generated`;
   if (from.startsWith(judge))
     return target.startsWith("test/") ? undefined : `${specifier}: who judges baton must import nothing of it`;
   if (from.startsWith("test/")) return undefined;
+  if (target.startsWith(generated))
+    return from.startsWith("src/rpc/") ? undefined : `${specifier}: only src/rpc may import what is generated`;
   if (target.startsWith("test/")) {
     const isDemo = from.startsWith("services/lab/") && target.startsWith(judge);
     return isDemo ? undefined : `${specifier}: only tests may import tests`;
