@@ -41,7 +41,8 @@ export async function withCoordinators(
   if (wrong !== undefined)
     throw new CommandFailed(
       exitCodes.wrongUsage,
-      `${JSON.stringify(wrong)} is not an endpoint; expected ${endpointForms}`,
+      `${JSON.stringify(wrong)} is not an endpoint`,
+      `name coordinators as ${endpointForms}, with commas between`,
     );
   if (endpoints.length === 0)
     throw new CommandFailed(

@@ -43,9 +43,11 @@ export function processTerminal(env: NodeJS.ProcessEnv): Terminal {
     json: (value) => write(`${JSON.stringify(value)}\n`),
     note: (text) => void process.stderr.write(`${text}\n`),
     confirm: async (question, signal) => {
-      const questions = createInterface({ input: process.stdin, output: process.stderr });
+      // Line by line, not key by key: Ctrl-C stays the signal that it is everywhere else.
+      const questions = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
+      const closed = new Promise<string>((resolve) => questions.once("close", () => resolve("")));
       try {
-        const answer = await questions.question(`${question} [y/N] `, { signal });
+        const answer = await Promise.race([questions.question(`${question} [y/N] `, { signal }), closed]);
         return /^y(es)?$/i.test(answer.trim());
       } finally {
         questions.close();

@@ -9,6 +9,8 @@ import { type Line, type Paint, type Piece, paint, type Span } from "./text.ts";
 import { counted, formatBytes, formatCount } from "./units.ts";
 
 const labelWidth = 13;
+/** Nodes that are named one by one; a live view must fit a terminal. */
+const waitingShownMax = 5;
 
 const phasePaint: Record<RemapPhase, Paint> = {
   preparing: "cyan",
@@ -92,7 +94,7 @@ export function remapTitle(remap: Remap): Line {
 export function remapFigures(remap: Remap, bytesPerSecond?: number): Line[] {
   const { flows, followed, channel } = remap;
   const lines: Line[] = [];
-  if (flows.atSwitch > 0 || hasEnded(remap)) lines.push(labelled("connections", flowsText(remap)));
+  if (flows.atSwitch > 0 || remap.phase === "completed") lines.push(labelled("connections", flowsText(remap)));
   if (followed.packets > 0n) {
     const rate = bytesPerSecond === undefined ? "" : `, ${formatBytes(Math.round(bytesPerSecond))}/s`;
     lines.push(labelled("followed", `${formatBytes(followed.bytes)} in ${counted(followed.packets, "packet")}${rate}`));
@@ -124,9 +126,12 @@ function flowsText({ flows }: Remap): string {
 
 /** What keeps it from going on, or ended it. */
 export function remapHindrances(remap: Remap, nowMs: number): Line[] {
-  const waiting = remap.waitingFor.map(({ node, sinceMs, what }) =>
+  const shown = remap.waitingFor.slice(0, waitingShownMax);
+  const waiting = shown.map(({ node, sinceMs, what }) =>
     labelled("waiting for", [paint(node, "yellow"), `, ${formatDuration(Math.max(0, nowMs - sinceMs))}: ${what}`]),
   );
+  const hidden = remap.waitingFor.length - shown.length;
+  if (hidden > 0) waiting.push(labelled("", `and ${formatCount(hidden)} more`));
   if (remap.error === undefined) return waiting;
   return [...waiting, labelled("because", [paint(remap.error.code, "red"), `: ${remap.error.message}`])];
 }
