@@ -57,7 +57,7 @@ function gatewayConfig(plan: LabPlan, directory: LabDirectory, host: Host): obje
     coordinators: endpointsOf(plan, "coordinator", coordinatorPort),
     publicDevice: "eth0",
     fabricDevice: "eth1",
-    publicPrefixes: [...publicPrefixes],
+    publicPrefixes: publicPrefixes.filter(isIpv4Prefix),
     stateDirectory: directory.data(host.name),
     admin,
   };
@@ -85,12 +85,18 @@ function coordinatorConfig(plan: LabPlan, directory: LabDirectory, host: Host): 
     listen: [`${fabricAddress(host)}:${coordinatorPort}`, `unix:${directory.socket(host.name)}`],
     trackers: endpointsOf(plan, "tracker", trackerPort),
     nats: natsClient(plan),
-    fabric: [...fabricPrefixes],
-    publicPrefixes: [...publicPrefixes],
+    fabric: fabricPrefixes.filter(isIpv4Prefix),
+    publicPrefixes: publicPrefixes.filter(isIpv4Prefix),
     probeSource,
     addresses: firstPublicAddresses.map((address, index) => ({ address, instance: instances[index]?.name })),
+    store: { replicas: replicasOf(plan) },
     admin,
   };
+}
+
+/** The data plane does IPv4 only, as yet. */
+function isIpv4Prefix(prefix: string): boolean {
+  return !prefix.includes(":");
 }
 
 const admin = { listen: `127.0.0.1:${adminPort}` };
@@ -114,7 +120,7 @@ function natsConfig(plan: LabPlan, directory: LabDirectory, host: Host): string 
     `server_name: ${host.name}`,
     `listen: "0.0.0.0:${natsPort}"`,
     `http: "127.0.0.1:${natsMonitorPort}"`,
-    `jetstream { store_dir: "${directory.data(host.name)}", max_memory_store: 64MB, max_file_store: 2GB }`,
+    `jetstream { store_dir: "${directory.data(host.name)}", max_memory_store: 64MB, max_file_store: 16GB }`,
   ];
   if (plan.options.nats > 1) {
     const routes = endpointsOf(plan, "nats", natsClusterPort).map((endpoint) => `"nats://${endpoint}"`);

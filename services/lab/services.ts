@@ -16,6 +16,7 @@ const killTimeoutMs = 5_000;
 
 /** Lines of a dead service's log that are worth showing. */
 const excerptLines = 12;
+const excerptLineCharacters = 400;
 
 /** stopped: on purpose, or never started. dead: without having been asked to. */
 export type ServiceState = Exclude<ProcessState, "gone"> | "stopped" | "dead";
@@ -82,11 +83,12 @@ export async function readinessOf(lab: OpenLab, service: Service): Promise<Readi
   return await askReadiness(namespaceOf(lab, service), healthPortOf(service));
 }
 
-/** Last lines of a service's log. */
+/** Last lines of a service's log; long ones are shortened. */
 export function logExcerpt(lab: OpenLab, service: Service): string {
   const file = lab.directory.log(service.name);
   if (!existsSync(file)) return "";
-  return readFileSync(file, "utf8").trimEnd().split("\n").slice(-excerptLines).join("\n");
+  const lines = readFileSync(file, "utf8").trimEnd().split("\n").slice(-excerptLines);
+  return lines.map((line) => line.slice(0, excerptLineCharacters)).join("\n");
 }
 
 function aliveIdentity(lab: OpenLab, service: Service) {
