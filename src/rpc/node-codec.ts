@@ -110,11 +110,7 @@ export function agentStateToProto(state: AgentState): AgentStateMessage {
   };
 }
 
-export function agentStateFromProto(message: AgentStateMessage): Decoded<AgentState> {
-  return decode(() => readAgentState(message));
-}
-
-export function gatewayStateToProto(state: GatewayState): GatewayStateMessage {
+function gatewayStateToProto(state: GatewayState): GatewayStateMessage {
   return {
     fabric: state.fabric.map(formatPrefix),
     publicPrefixes: state.publicPrefixes.map(formatPrefix),
@@ -127,10 +123,6 @@ export function gatewayStateToProto(state: GatewayState): GatewayStateMessage {
     accepts: state.accepts.map(({ address, private: own, retiring }) => ({ address, privateAddress: own, retiring })),
     proofs: state.proofs.map((proof) => ({ ...proof })),
   };
-}
-
-export function gatewayStateFromProto(message: GatewayStateMessage): Decoded<GatewayState> {
-  return decode(() => readGatewayState(message));
 }
 
 export function positionToProto(position: ShardPosition): ShardPositionMessage {

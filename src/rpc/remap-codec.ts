@@ -81,10 +81,6 @@ export function policyToProto(policy: RemapPolicy): RemapPolicyMessage {
   };
 }
 
-export function policyFromProto(message: RemapPolicyMessage): Decoded<RemapPolicy> {
-  return decode(() => readPolicy(message));
-}
-
 /** A wish: what it leaves out is left to the coordinator's defaults. */
 export function policyRequestToProto(wish: Partial<RemapPolicy>): RemapPolicyRequestMessage {
   return {

@@ -26,8 +26,6 @@ export interface TextStyle {
   readonly width: number;
 }
 
-export const plainText: TextStyle = { colours: false, width: 0 };
-
 export function paint(text: string, colour: Paint): Piece {
   return { text, paint: colour };
 }

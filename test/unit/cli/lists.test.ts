@@ -10,10 +10,11 @@ import {
   instanceJson,
   instanceTable,
 } from "../../../services/cli/render/inventory.ts";
-import { type Line, plainText, renderLines } from "../../../services/cli/render/text.ts";
+import { type Line, renderLines } from "../../../services/cli/render/text.ts";
 import type { Flow } from "../../../src/flow/flow.ts";
 import { ip, startMs } from "../rpc/remap-samples.ts";
 
+const plainText = { colours: false, width: 0 };
 const text = (lines: readonly Line[]) => `\n${renderLines(lines, plainText).join("\n")}\n`;
 
 describe("addresses", () => {

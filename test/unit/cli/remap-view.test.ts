@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { advanceView, type LiveView, liveFrame, phaseChangeLine } from "../../../services/cli/render/live.ts";
 import { previewDetails, previewJson, remapDetails, remapTable } from "../../../services/cli/render/remap.ts";
-import { type Line, plainText, renderLines } from "../../../services/cli/render/text.ts";
+import { type Line, renderLines } from "../../../services/cli/render/text.ts";
 import { hasReached } from "../../../services/cli/watch.ts";
 import { defaultPolicy, type Remap } from "../../../src/remap/remap.ts";
 import type { RemapPreview } from "../../../src/rpc/remap-codec.ts";
 import { abortedRemap, cutRemap, drainingRemap, freshRemap, ip, startMs } from "../rpc/remap-samples.ts";
 
+const plainText = { colours: false, width: 0 };
 const text = (lines: readonly Line[]) => `\n${renderLines(lines, plainText).join("\n")}\n`;
 const frame = (remap: Remap, nowMs: number) => text(liveFrame(advanceView(undefined, remap, nowMs), nowMs));
 

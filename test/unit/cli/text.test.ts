@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { table } from "../../../services/cli/render/table.ts";
-import { paint, plainText, renderLine, renderLines } from "../../../services/cli/render/text.ts";
+import { paint, renderLine, renderLines } from "../../../services/cli/render/text.ts";
 import { counted, formatBytes, formatCount } from "../../../services/cli/render/units.ts";
 
+const plainText = { colours: false, width: 0 };
 describe("a line", () => {
   it("has its colours only where they are wanted", () => {
     const line = ["a ", paint("b", "red")];

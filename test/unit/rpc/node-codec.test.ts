@@ -6,15 +6,12 @@ import type { AgentState, GatewayState } from "../../../src/node/state.ts";
 import { digestOfState } from "../../../src/rpc/fields.ts";
 import {
   agentStateBytes,
-  agentStateFromProto,
   agentStateToProto,
   desiredStateFromProto,
   desiredStateToProto,
   fenceFromProto,
   fenceToProto,
   gatewayStateBytes,
-  gatewayStateFromProto,
-  gatewayStateToProto,
 } from "../../../src/rpc/node-codec.ts";
 import { ip } from "./remap-samples.ts";
 
@@ -86,10 +83,15 @@ const fence: Fence = {
   digest: digestOfState(agentStateBytes(agent)),
 };
 
+const agentFromProto = (message: AgentMessage) =>
+  desiredStateFromProto({ fence: fenceToProto(fence), state: { $case: "agent", value: message } });
+
 describe("a node's state on the wire", () => {
   it("comes back as it was sent", () => {
-    expect(agentStateFromProto(AgentMessage.decode(agentStateBytes(agent)))).toEqual({ ok: true, value: agent });
-    expect(gatewayStateFromProto(gatewayStateToProto(gateway))).toEqual({ ok: true, value: gateway });
+    expect(agentFromProto(AgentMessage.decode(agentStateBytes(agent)))).toMatchObject({
+      ok: true,
+      value: { state: agent },
+    });
     expect(fenceFromProto(fenceToProto(fence))).toEqual({ ok: true, value: fence });
   });
 
@@ -196,7 +198,7 @@ describe("a state that makes no sense", () => {
       'marks[0].id: expected 1 to 128 printable characters, found "a\\nb"',
     ],
   ])("is refused for %s, naming the field", (_what, path, value, expected) => {
-    expect(agentStateFromProto(damaged(message, path, value))).toEqual({ ok: false, message: expected });
+    expect(agentFromProto(damaged(message, path, value))).toEqual({ ok: false, message: expected });
   });
 
   it("is refused without a fence, without a state, and with a digest of another size", () => {
