@@ -16,6 +16,7 @@ import {
   observeListings,
   type Vantage,
 } from "../../src/flow/observe.ts";
+import type { FlowChange as FlowEventChange } from "../../src/flow/sequencer.ts";
 import type { TcpSocket } from "../../src/kernel/sock-diag-codec.ts";
 import type { AgentState, MarkRequest, ShardPosition } from "../../src/node/state.ts";
 import type { MarkReport } from "../../src/node/status.ts";
@@ -32,7 +33,7 @@ export interface Listings {
 }
 
 export interface FlowSink {
-  change(flow: Flow): unknown;
+  change(change: FlowEventChange): unknown;
   snapshot(address: IpAddress, flows: Iterable<Flow>): Promise<readonly ShardPosition[]>;
   snapshotShard(shard: number, flows: Iterable<Flow>): Promise<readonly ShardPosition[]>;
   barrier(id: string, address: IpAddress): Promise<readonly ShardPosition[]>;
@@ -153,8 +154,9 @@ export class FlowObserver {
     const applied = this.#table.apply(change, this.#parts.clock.nowMs());
     if (applied.kind === "full") this.#parts.log.error({ address }, "the flow table is full: a flow is not tracked");
     if (applied.kind !== "event") return;
-    if (this.#table.countOf(address) > before) this.#opened.set(address, this.opened(address) + 1);
-    this.#parts.sink.change(applied.flow);
+    const opens = this.#table.countOf(address) > before;
+    if (opens) this.#opened.set(address, this.opened(address) + 1);
+    this.#parts.sink.change(opens ? { ...applied.flow, opens } : applied.flow);
   }
 
   #relist(own: IpAddress, address: IpAddress): void {
