@@ -16,7 +16,7 @@ import {
 import { LabError } from "./lab-error.ts";
 import { buildNetwork, existingNamespaces, rebuildHost, removeNamespaces } from "./network.ts";
 import type { LabOptions } from "./options.ts";
-import { type Host, hostNamed, type LabPlan, planLab, type Service, serviceNamed } from "./plan.ts";
+import { type Host, hostNamed, type LabPlan, planLab, type Service, type ServiceKind, serviceNamed } from "./plan.ts";
 import { killAllIn, readProcessFile, signalProcess } from "./process.ts";
 import { logExcerpt, readinessOf, serviceState, startService } from "./services.ts";
 
@@ -28,6 +28,9 @@ export interface OpenLab {
 /** From the start of a service to its readiness. */
 const readyTimeoutMs = 30_000;
 const readyPollMs = 50;
+
+/** Any order works; in this one nobody waits for another to be tried again. */
+const startOrder: readonly (readonly ServiceKind[])[] = [["nats"], ["coordinator", "tracker"], ["gateway", "agent"]];
 
 /** Returns when every service is ready. What stands at a failure stays, to be looked at, until `down`. */
 export async function createLab(
@@ -41,9 +44,8 @@ export async function createLab(
   say(`${lab.plan.hosts.length} hosts and their network`);
   await buildNetwork(lab.plan, lab.directory);
   for (const service of lab.plan.services) writeConfig(lab, service);
-  const nats = lab.plan.services.filter((service) => service.kind === "nats");
-  const others = lab.plan.services.filter((service) => service.kind !== "nats");
-  for (const group of [nats, others]) {
+  for (const kinds of startOrder) {
+    const group = lab.plan.services.filter((service) => kinds.includes(service.kind));
     say(group.map((service) => service.name).join(", "));
     for (const service of group) startService(lab, service);
     await untilReady(lab, group, signal);
