@@ -152,7 +152,12 @@ describe("a stream from the coordinators", () => {
         await new Promise((resolve) => context.signal.addEventListener("abort", resolve));
       },
     });
-    using failover = new Failover([directory.endpoint("1")]);
+    await using _second = await serveFake(directory.endpoint("2"), {
+      async *watch() {
+        yield named("from 2");
+      },
+    });
+    using failover = new Failover([directory.endpoint("1"), directory.endpoint("2")]);
     const messages = watch(failover, false);
     await messages.next();
     const next = messages.next();
