@@ -1,8 +1,7 @@
 /**
  * The agent: takes desired states, one at a time, and says what this host is.
  *
- * Owns the state that is applied, with its fence, and the order in which the agent's parts learn of a new one. The state
- * is on the disk and its fence in the kernel before it is acknowledged.
+ * Owns the state that is applied, with its fence, and the order in which the agent's parts learn of a new one.
  */
 import { checkAgentState } from "../../src/dataplane/agent-check.ts";
 import { addFlows, setBoundPorts } from "../../src/dataplane/elements.ts";
@@ -14,7 +13,7 @@ import type { ConntrackUsage } from "../../src/kernel/conntrack.ts";
 import { type Fence, judgeFence } from "../../src/node/fence.ts";
 import type { AgentAddress, AgentState, ChannelKind, Link } from "../../src/node/state.ts";
 import type { LinkReport, NodeFault, NodeStatus } from "../../src/node/status.ts";
-import type { ErrorCode } from "../../src/remap/error.ts";
+import type { BatonError } from "../../src/remap/error.ts";
 import type { DesiredStateOf } from "../../src/rpc/desired-state.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import type { DrainWatch } from "./drain-watch.ts";
@@ -68,17 +67,33 @@ export class Agent {
     return this.#held?.state;
   }
 
-  /** Applies again what was applied before the process started; its fence was judged then. */
-  async resume(desired: AgentDesired): Promise<void> {
-    await this.#apply(desired);
+  /**
+   * Applies again what was applied before the process started. Where the kernel has got further than the disk, it keeps
+   * what it has until the coordinator has sent the same again.
+   */
+  resume(stored: AgentDesired): void {
+    const standing = this.#parts.kernel.fence;
+    if (standing === undefined || isSameFence(standing, stored.fence)) this.#apply(stored);
+    else
+      this.#parts.log.warn(
+        { generation: standing.generation },
+        "the kernel is ahead of the disk: waiting for a coordinator",
+      );
   }
 
-  /** Applies a state, or refuses it; either way the coordinator is told. */
+  /**
+   * Applies a state, or refuses it; the coordinator is told at once. The disk follows: it is for a reboot of this host,
+   * while the order itself is kept by the coordinator and its fence by the kernel.
+   */
   async take(desired: AgentDesired): Promise<void> {
-    const verdict = judgeFence(this.fence, desired.fence);
-    if (verdict.kind === "refuse") this.#refuse("INTERNAL", verdict.reason, desired.fence);
-    else await this.#apply(desired);
+    const verdict = judgeFence(this.fence ?? this.#parts.kernel.fence, desired.fence);
+    if (verdict.kind === "refuse") this.#refuse({ code: "INVALID_ARGUMENT", message: verdict.reason }, desired.fence);
+    else this.#apply(desired);
     this.report();
+    if (this.#held !== desired) return;
+    await this.#parts.store(desired).catch((error: unknown) => {
+      this.#parts.log.error({ error }, "the state is not on the disk: a reboot would bring back an older one");
+    });
   }
 
   /** Looks at what changes without a new state: connections, counters, listeners. */
@@ -105,28 +120,41 @@ export class Agent {
     });
   }
 
-  async #apply(desired: AgentDesired): Promise<void> {
-    const { kernel, log } = this.#parts;
+  #apply(desired: AgentDesired): void {
     const { state, fence } = desired;
-    const addresses = new Set(kernel.devices().flatMap((device) => device.addresses.map(({ address }) => address)));
-    const fault = checkAgentState(state, { addresses, channels: this.#parts.channels });
-    if (fault !== undefined) return this.#refuse(fault.code, fault.message, fence);
-    const newlyFollowing = state.addresses.filter((address) => this.#isNewlyFollowing(address));
-    const crowd = newlyFollowing.length === 0 ? undefined : crowdedTracking(this.#parts.trackedConnections());
-    if (crowd !== undefined) return this.#refuse("LIMIT_EXCEEDED", crowd, fence);
-    try {
-      // The disk is never behind the kernel: what a restart applies is at least what was acknowledged.
-      await this.#parts.store(desired);
-      kernel.apply(state, fence);
-      for (const address of newlyFollowing) this.#keepOwn(address);
-    } catch (error) {
-      log.error({ error, generation: fence.generation }, "the state could not be applied");
-      return this.#refuse("NODE_FAILED", error instanceof Error ? error.message : String(error), fence);
+    const fault = this.#refusal(state) ?? this.#bringAbout(state, fence);
+    if (fault !== undefined) {
+      this.#refuse(fault, fence);
+      return;
     }
     this.#held = desired;
     this.#fault = undefined;
     this.#tell(state);
-    log.info({ generation: fence.generation, term: fence.term, links: state.links.length }, "state applied");
+    this.#parts.log.info(
+      { generation: fence.generation, term: fence.term, links: state.links.length },
+      "state applied",
+    );
+  }
+
+  /** Why nothing of the state may be applied. */
+  #refusal(state: AgentState): BatonError | undefined {
+    const { kernel, channels } = this.#parts;
+    const addresses = new Set(kernel.devices().flatMap((device) => device.addresses.map(({ address }) => address)));
+    const begins = state.addresses.some((address) => this.#isNewlyFollowing(address));
+    const crowd = begins ? crowdedTracking(this.#parts.trackedConnections()) : undefined;
+    return checkAgentState(state, { addresses, channels }) ?? crowd;
+  }
+
+  #bringAbout(state: AgentState, fence: Fence): BatonError | undefined {
+    const newlyFollowing = state.addresses.filter((address) => this.#isNewlyFollowing(address));
+    try {
+      this.#parts.kernel.apply(state, fence);
+      for (const address of newlyFollowing) this.#keepOwn(address);
+      return undefined;
+    } catch (error) {
+      this.#parts.log.error({ error, generation: fence.generation }, "the state could not be applied");
+      return { code: "NODE_FAILED", message: error instanceof Error ? error.message : String(error) };
+    }
   }
 
   #tell(state: AgentState): void {
@@ -192,15 +220,20 @@ export class Agent {
     });
   }
 
-  #refuse(code: ErrorCode, message: string, fence: Fence): void {
-    this.#parts.log.warn({ code, message, generation: fence.generation, term: fence.term }, "state refused");
-    this.#fault = { code, message, fence };
+  #refuse(error: BatonError, fence: Fence): void {
+    this.#parts.log.warn({ ...error, generation: fence.generation, term: fence.term }, "state refused");
+    this.#fault = { ...error, fence };
   }
 }
 
-function crowdedTracking(usage: ConntrackUsage | undefined): string | undefined {
+function isSameFence(left: Fence, right: Fence): boolean {
+  return left.term === right.term && left.generation === right.generation && left.digest === right.digest;
+}
+
+function crowdedTracking(usage: ConntrackUsage | undefined): BatonError | undefined {
   if (usage === undefined || usage.count <= usage.max * trackedShareMax) return undefined;
-  return `${usage.count} of ${usage.max} tracked connections are in use; raise net.netfilter.nf_conntrack_max first`;
+  const message = `${usage.count} of ${usage.max} tracked connections are in use; raise net.netfilter.nf_conntrack_max first`;
+  return { code: "LIMIT_EXCEEDED", message };
 }
 
 function linkReport(link: Link, counters: ReturnType<KernelState["counters"]>): LinkReport {

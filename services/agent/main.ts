@@ -84,7 +84,7 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
 async function resume(agent: Agent, stateFile: string, log: Logger): Promise<void> {
   const content = await readStateFile(stateFile, stateCodec);
   if (content.kind === "damaged") log.error({ message: content.message }, "the last state is lost");
-  if (content.kind === "found") await agent.resume(content.value);
+  if (content.kind === "found") agent.resume(content.value);
 }
 
 async function admin(config: AgentConfig, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
