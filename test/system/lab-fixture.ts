@@ -12,7 +12,7 @@ import { Client, startServer } from "../traffic/driver.ts";
 
 export const publicAddress = "203.0.113.10";
 export const clientAddress = "198.51.100.2";
-export const privateOf = { "vm-a": "10.77.0.11", "vm-b": "10.77.0.12" } as const;
+export const privateOf = { "vm-a": "10.77.0.11", "vm-b": "10.77.0.112" } as const;
 
 const startTimeoutMs = 60_000;
 const commandTimeoutMs = 60_000;

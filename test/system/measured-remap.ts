@@ -5,7 +5,7 @@ import type { Client } from "../traffic/driver.ts";
 import type { KindSummary } from "../traffic/protocol.ts";
 import { type FlowDelay, flowDelays } from "../traffic/silence.ts";
 import { Capture } from "./capture.ts";
-import { type LabFixture, privateOf, publicAddress, until } from "./lab-fixture.ts";
+import { clientAddress, type LabFixture, privateOf, publicAddress, until } from "./lab-fixture.ts";
 
 export interface MeasuredRemap {
   readonly remap: RemapJson;
@@ -33,7 +33,12 @@ export async function measureRemap(
   await client.open({ group, kind: "websocket", to, count: counts.busy - pushing, intervalMs: rhythmMs });
   await client.open({ group, kind: "echo", to, count: counts.idle });
   await startCardWatch(fixture.namespace("client1"), "10.77.0.0/24");
-  await using atOwner = await Capture.start(fixture, "vm-a", "eth0", `tcp and src host ${privateOf["vm-a"]}`);
+  await using atOwner = await Capture.start(
+    fixture,
+    "vm-a",
+    "eth0",
+    `tcp and src host ${privateOf["vm-a"]} and dst host ${clientAddress}`,
+  );
   await using atClient = await Capture.start(fixture, "client1", "eth0", `tcp and src host ${to}`);
   const remap = await fixture.remap("vm-b", "draining");
   const seen = await messages(client);

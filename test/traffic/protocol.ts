@@ -6,7 +6,7 @@
  * Streams of the server (every one but HTTP greets with the server's name and a newline):
  * - echo: sends back what it gets
  * - push: is sent "push <milliseconds>\n", then sends "<number>\n" at that rhythm, from 0 on
- * - upload: is sent the content of content.ts, answers "<bytes so far>\n" at least once every 256 KiB, and
+ * - upload: is sent the content of content.ts, answers "<bytes so far>\n" at least once every 64 KiB, and
  *   "bad <position>\n" at the first wrong byte
  * - http: GET /whoami (the name), GET /content?rate=<bytes/s, 0: as fast as it goes> with a Range, GET /push?every=<ms>
  *   with an upgrade to WebSocket: a text frame with the name, then frames with numbers from 0 on
@@ -27,7 +27,7 @@ export const portOf: Readonly<Record<Kind, number>> = {
 };
 
 /** How the server tells how much of an upload arrived: at least that often, bytes. */
-export const acknowledgeEveryBytes = 262_144;
+export const acknowledgeEveryBytes = 65_536;
 
 export interface OpenCommand {
   readonly do: "open";

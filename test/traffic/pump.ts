@@ -1,5 +1,6 @@
 /** Writes the endless content to a stream, as fast as it takes it or at a given rate. */
 import type { Writable } from "node:stream";
+import { monotonicMs } from "./clock.ts";
 import { contentAt } from "./content.ts";
 
 const chunkBytes = 65_536;
@@ -41,9 +42,11 @@ export function pump(stream: Writable, options: PumpOptions): StopPump {
     while (!stopped && write(chunkBytes));
   }
   if (options.bytesPerSecond > 0) {
-    const perTick = Math.max(1, Math.round((options.bytesPerSecond * tickMs) / 1000));
+    const startMs = monotonicMs();
+    // By the clock and not by the tick: a late tick writes what the lost ones would have written.
     timer = setInterval(() => {
-      if (!stream.writableNeedDrain) write(perTick);
+      const due = options.from + ((monotonicMs() - startMs) * options.bytesPerSecond) / 1000;
+      if (!stream.writableNeedDrain && due > position) write(Math.ceil(due - position));
     }, tickMs);
   } else {
     stream.on("drain", step);
