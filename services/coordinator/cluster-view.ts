@@ -12,7 +12,11 @@ export function membersOf(
   assignment: Assignment | undefined,
   answering: ReadonlySet<string>,
 ): readonly MemberView[] {
-  const trackers = new Map((assignment?.holders ?? []).flatMap((_, shard) => holdersOf(assignment as Assignment, shard)).map((t) => [t.name, t]));
+  const trackers = new Map(
+    (assignment?.holders ?? [])
+      .flatMap((_, shard) => holdersOf(assignment as Assignment, shard))
+      .map((t) => [t.name, t]),
+  );
   const nodes = [...leader.cluster.nodes.values()].map(({ name, kind, connected }) => ({
     name,
     roles: [kind],
@@ -27,7 +31,11 @@ export function membersOf(
     state: answering.has(endpoint) ? ("alive" as const) : ("dead" as const),
     load: 0,
   }));
-  return [{ name: self.name, roles: ["coordinator"], address: self.endpoint, state: "alive", load: 0 }, ...named, ...nodes];
+  return [
+    { name: self.name, roles: ["coordinator"], address: self.endpoint, state: "alive", load: 0 },
+    ...named,
+    ...nodes,
+  ];
 }
 
 /** `last`: sequence of each shard's newest message in the stream; lag is counted in messages of the whole stream. */

@@ -1,6 +1,6 @@
 /** Configuration of a coordinator. */
 import { z } from "zod";
-import { parsePrefix, type Prefix } from "../../src/flow/address.ts";
+import { type Prefix, parsePrefix } from "../../src/flow/address.ts";
 import { shardsMax } from "../../src/flow/events.ts";
 import { addressField, endpointField, listenField, nameField, natsField } from "../../src/rpc/config-fields.ts";
 import { logLevels } from "../../src/runtime/log.ts";

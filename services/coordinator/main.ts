@@ -87,7 +87,13 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     log,
   });
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
-  const calls = new ClusterCalls({ coordinator, trackers, trackerEndpoints: config.trackers, bus, self: { name: config.name, endpoint } });
+  const calls = new ClusterCalls({
+    coordinator,
+    trackers,
+    trackerEndpoints: config.trackers,
+    bus,
+    self: { name: config.name, endpoint },
+  });
   const ready = (): string[] => reasonsNotReady(bus, coordinator);
   await using _server = await serveGrpc({
     endpoints: config.listen,
@@ -127,18 +133,39 @@ function eventPort(config: CoordinatorConfig, bus: NatsBus, feed: RemapFeed, met
   };
 }
 
-async function openBucket(config: CoordinatorConfig, bus: NatsBus, log: Logger, signal: AbortSignal): Promise<KvBucket> {
+async function openBucket(
+  config: CoordinatorConfig,
+  bus: NatsBus,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<KvBucket> {
   return await retry(
     async () => {
       const connection = await bus.connection(signal);
       return await KvBucket.open(connection, config.store.replicas);
     },
-    { signal, initialMs: retryInitialMs, maxMs: retryMaxMs, onError: (error) => log.warn({ error }, "the store is not there yet") },
+    {
+      signal,
+      initialMs: retryInitialMs,
+      maxMs: retryMaxMs,
+      onError: (error) => log.warn({ error }, "the store is not there yet"),
+    },
   );
 }
 
-async function publish(config: CoordinatorConfig, bus: NatsBus, feed: RemapFeed, log: Logger, signal: AbortSignal): Promise<void> {
-  const limits = { maxAgeMs: keptMs, maxBytes: config.store.streamBytesMax, duplicateWindowMs, replicas: config.store.replicas };
+async function publish(
+  config: CoordinatorConfig,
+  bus: NatsBus,
+  feed: RemapFeed,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const limits = {
+    maxAgeMs: keptMs,
+    maxBytes: config.store.streamBytesMax,
+    duplicateWindowMs,
+    replicas: config.store.replicas,
+  };
   const streams = [
     { name: remapStreamName, subjects: ["baton.remaps.*"], ...limits },
     { name: auditStreamName, subjects: ["baton.audit.*"], ...limits },

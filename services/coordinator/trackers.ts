@@ -14,7 +14,8 @@ export function trackerPort(trackers: TrackerClient): TrackerPort {
   return {
     async barrier(positions, signal) {
       const outcome = await trackers.barrier(positions, { signal, deadlineMs: barrierDeadlineMs });
-      if (!outcome.reached) throw new Error(`shards ${outcome.behind.join(", ")} are behind, or their trackers are away`);
+      if (!outcome.reached)
+        throw new Error(`shards ${outcome.behind.join(", ")} are behind, or their trackers are away`);
     },
     async count(address, owner, signal) {
       const { counts, complete } = await trackers.count({ address }, { signal, deadlineMs: countDeadlineMs });
@@ -40,5 +41,9 @@ export async function flowAges(
     ages.push(...page.map(({ openedAtMs }) => Math.max(0, nowMs - openedAtMs)));
   ages.sort((a, b) => a - b);
   const [median, oldest] = [ages[ages.length >> 1], ages.at(-1)];
-  return { flows, ...(median !== undefined && { medianAgeMs: median }), ...(oldest !== undefined && { oldestAgeMs: oldest }) };
+  return {
+    flows,
+    ...(median !== undefined && { medianAgeMs: median }),
+    ...(oldest !== undefined && { oldestAgeMs: oldest }),
+  };
 }

@@ -113,7 +113,9 @@ export class ClusterState {
     const { id, address, owners } = state.record;
     if (!this.#remaps.has(id)) {
       const links = owners.map(({ link }) => link);
-      this.#recentLinks = [...this.#recentLinks.filter((link) => !links.includes(link)), ...links].slice(-recentLinksMax);
+      this.#recentLinks = [...this.#recentLinks.filter((link) => !links.includes(link)), ...links].slice(
+        -recentLinksMax,
+      );
     }
     this.#remaps.set(id, state);
     const siblings = this.#byAddress.get(address) ?? new Map<string, RemapState>();

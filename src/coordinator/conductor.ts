@@ -10,15 +10,15 @@ import type { ShardPosition } from "../node/state.ts";
 import type { NodeHello, NodeStatus } from "../node/status.ts";
 import { step } from "../remap/machine.ts";
 import { hasEnded } from "../remap/phase.ts";
-import { type RemapState, takeUp } from "../remap/record.ts";
 import type { RemapRecord } from "../remap/record.ts";
+import { type RemapState, takeUp } from "../remap/record.ts";
 import type { Bounds, Effect, RemapEvent } from "../remap/transition.ts";
 import { remapOf } from "../remap/view.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { ClusterState } from "./cluster-state.ts";
-import type { NodeSession } from "./fenced-node.ts";
-import { type Answer, accept, type ConductorPorts, reject, StoreFault } from "./ports.ts";
+import type { FencedNode, NodeSession } from "./fenced-node.ts";
 import { Inquiries } from "./inquiries.ts";
+import { type Answer, accept, type ConductorPorts, reject, StoreFault } from "./ports.ts";
 
 export type RemapCommand = Extract<RemapEvent, { kind: "abort" | "cut" | "release" | "deadline" }>;
 
@@ -47,6 +47,8 @@ export class Conductor {
   readonly #writing = new Map<string, Waiting[]>();
   readonly #writes = new Map<string, Promise<void>>();
   readonly #dirty = new Set<string>();
+  /** Steps of open remaps that the log has told of. */
+  readonly #logged = new Map<string, number>();
   readonly #stopListeners = new Set<() => void>();
   #pumping = false;
   #stopped = false;
@@ -83,11 +85,17 @@ export class Conductor {
     if (this.#isOver()) return;
     const node = this.#cluster.node(hello.name, hello.kind);
     if (node.kind !== hello.kind) {
-      session.end({ code: "INVALID_ARGUMENT", message: `${hello.name} is the name of an ${node.kind}: choose another` });
+      session.end({
+        code: "INVALID_ARGUMENT",
+        message: `${hello.name} is the name of an ${node.kind}: choose another`,
+      });
       return;
     }
     const newer = node.connect(hello, session, this.#ports.clock.nowMs());
-    if (newer !== undefined) return this.#lose(`${hello.name} obeys term ${newer.term} of ${newer.leader}`);
+    if (newer !== undefined) {
+      this.#lose(`${hello.name} obeys term ${newer.term} of ${newer.leader}`);
+      return;
+    }
     this.#cluster.noteFacts(node);
     this.#register(hello);
     this.#cluster.projectNode(hello.name);
@@ -99,9 +107,12 @@ export class Conductor {
     const node = this.#cluster.nodes.get(name);
     if (this.#isOver() || node === undefined) return;
     const newer = node.report(session, status, this.#ports.clock.nowMs());
-    if (newer !== undefined) return this.#lose(`${name} obeys term ${newer.term} of ${newer.leader}`);
+    if (newer !== undefined) {
+      this.#lose(`${name} obeys term ${newer.term} of ${newer.leader}`);
+      return;
+    }
     this.#cluster.noteFacts(node);
-    this.observeAll();
+    this.#observeFor(node);
   }
 
   disconnect(name: string, session: NodeSession): void {
@@ -109,12 +120,28 @@ export class Conductor {
     if (this.#stopped || node === undefined || !node.disconnect(session)) return;
     this.#cluster.noteFacts(node);
     this.#log.warn({ node: name }, "node disconnected");
-    this.observeAll();
+    this.#observeFor(node);
   }
 
   /** Looks at every open remap; also the way in which time passes. */
   observeAll(): void {
     for (const { record } of this.#cluster.openRemaps()) this.#dirty.add(record.id);
+    this.#pump();
+  }
+
+  /** A drain does not depend on gateways, and only on the agents that take part. */
+  #observeFor({ name, kind }: FencedNode): void {
+    for (const state of this.#cluster.openRemaps()) {
+      const { record } = state;
+      const concerned =
+        kind === "gateway"
+          ? record.phase.kind !== "draining"
+          : record.source === name ||
+            record.owners.some(({ owner }) => owner === name) ||
+            this.#cluster.view(state).later.holder === name ||
+            record.target === name;
+      if (concerned) this.#dirty.add(record.id);
+    }
     this.#pump();
   }
 
@@ -153,7 +180,8 @@ export class Conductor {
     const queue = this.#writing.get(id);
     if (queue === undefined) this.#dispatch(id, event, resolve);
     else if (queue.length < waitingCommandsMax) queue.push({ event, answer: resolve });
-    else resolve(reject({ code: "LIMIT_EXCEEDED", message: `remap ${id} has ${queue.length} requests waiting: retry` }));
+    else
+      resolve(reject({ code: "LIMIT_EXCEEDED", message: `remap ${id} has ${queue.length} requests waiting: retry` }));
     return promise;
   }
 
@@ -199,8 +227,8 @@ export class Conductor {
     }
     const back = result.effects.some(({ kind }) => kind === "remap-back");
     if (result.effects.some(({ kind }) => kind === "store")) {
-      void this.#storeThenCommit(result.state, result.effects).then(
-        (stored) => answer?.(stored ? accept({ state: result.state, back }) : reject(storeLost)),
+      void this.#storeThenCommit(result.state, result.effects).then((stored) =>
+        answer?.(stored ? accept({ state: result.state, back }) : reject(storeLost)),
       );
       return;
     }
@@ -258,7 +286,11 @@ export class Conductor {
     const { holder } = this.#cluster.view(state).later;
     this.#cluster.project([...agents, holder, ...related], true);
     for (const other of siblings) if (other.record.id !== record.id) this.#dirty.add(other.record.id);
-    this.#log.info({ remap: record.id, address: record.address, ...describe(record) }, "remap moved on");
+    if (this.#logged.get(record.id) !== record.step) {
+      this.#logged.set(record.id, record.step);
+      this.#log.info({ remap: record.id, address: record.address, ...describe(record) }, "remap moved on");
+    }
+    if (hasEnded(record)) this.#logged.delete(record.id);
     this.#ports.events.remapChanged(remapOf(state));
   }
 
@@ -335,5 +367,7 @@ function unknownRemap(id: string) {
 }
 
 function describe({ phase, step: number }: RemapRecord): Readonly<Record<string, string | number>> {
-  return { phase: phase.kind, ...(phase.kind === "switching" && { stage: phase.stage }), step: number };
+  const stage = phase.kind === "switching" ? { stage: phase.stage } : {};
+  const why = phase.kind === "aborting" ? { code: phase.why.code, why: phase.why.message } : {};
+  return { phase: phase.kind, ...stage, ...why, step: number };
 }

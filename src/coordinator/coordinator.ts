@@ -84,7 +84,13 @@ export class Coordinator {
     const mirror = new Mirror();
     const election = new Election({ ...this.#options, bucket, mirror });
     this.#election = election;
-    const watching = watchInto(bucket, mirror, signal).finally(() => end.abort(new Error("the watch of the store ended")));
+    const watching = bucket
+      .watch(
+        (change) => mirror.apply(change),
+        () => mirror.noteComplete(),
+        signal,
+      )
+      .finally(() => end.abort(new Error("the watch of the store ended")));
     try {
       while (!signal.aborted) await this.#term(election, bucket, mirror, signal);
     } catch (error) {
@@ -179,7 +185,9 @@ export class Coordinator {
   }
 
   orderRemap(id: string, order: RemapOrder, by: string): Promise<Reply<Remap>> {
-    return this.#led((leader) => leader.remaps.command(id, { ...order, by } as Parameters<Leader["remaps"]["command"]>[1], by));
+    return this.#led((leader) =>
+      leader.remaps.command(id, { ...order, by } as Parameters<Leader["remaps"]["command"]>[1], by),
+    );
   }
 
   listAddresses(): Promise<Reply<readonly AddressView[]>> {
@@ -218,7 +226,10 @@ export class Coordinator {
   notLeader(): DetailedError {
     const endpoint = this.#election?.leaderEndpoint();
     if (endpoint === undefined)
-      return { code: "NOT_LEADER", message: `${this.#options.name} does not lead, and nobody else does yet: ask again` };
+      return {
+        code: "NOT_LEADER",
+        message: `${this.#options.name} does not lead, and nobody else does yet: ask again`,
+      };
     const message = `${this.#options.name} does not lead: ask ${endpoint}`;
     return { code: "NOT_LEADER", message, details: { leader: endpoint } };
   }
@@ -226,8 +237,4 @@ export class Coordinator {
 
 function refusalOf(reply: Reply<unknown>): DetailedError {
   return reply.ok ? { code: "INTERNAL", message: "a refusal was expected" } : reply.error;
-}
-
-async function watchInto(bucket: KvBucket, mirror: Mirror, signal: AbortSignal): Promise<void> {
-  for await (const change of bucket.watch(signal)) mirror.apply(change);
 }

@@ -4,8 +4,9 @@
  * A term is claimed by creating `lease.<term>`. The holder stops acting by its own clock well before others may take
  * over by theirs. Clocks are only compared with themselves, so they need not agree.
  */
-import { isAbort, sleep } from "../runtime/retry.ts";
+
 import type { Clock } from "../runtime/clock.ts";
+import { isAbort, sleep } from "../runtime/retry.ts";
 import type { KvBucket } from "./kv.ts";
 import type { Mirror } from "./mirror.ts";
 import { decodeLease, encodeEntry, type Lease, leaseKey } from "./stored.ts";
@@ -123,7 +124,8 @@ export class Election {
       for (;;) {
         await sleep(leaseMs * renewShare, signal);
         const newest = this.newest();
-        if (newest !== undefined && newest.term > term) return resign(`term ${newest.term} of ${newest.lease.leader} began`);
+        if (newest !== undefined && newest.term > term)
+          return resign(`term ${newest.term} of ${newest.lease.leader} began`);
         const beganMs = clock.monotonicMs();
         const done = await bucket.renew(leaseKey(term), this.#encode(beat++, false));
         if (done && held()) renewed.atMs = beganMs;
@@ -136,7 +138,12 @@ export class Election {
   }
 
   /** A renewal that hangs must not hide that time is up. */
-  async #watchOver(term: bigint, held: () => boolean, signal: AbortSignal, resign: (reason: string) => void): Promise<void> {
+  async #watchOver(
+    term: bigint,
+    held: () => boolean,
+    signal: AbortSignal,
+    resign: (reason: string) => void,
+  ): Promise<void> {
     try {
       while (held()) await sleep(pollMs, signal);
       resign(`the lease of term ${term} could not be renewed in time`);

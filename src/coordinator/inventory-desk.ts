@@ -49,7 +49,10 @@ export class InventoryDesk {
         return refuse("UNKNOWN_ADDRESS", `${address} is not mapped: baton addresses list shows all`);
       const open = this.#cluster.remapsOf(address).find(({ record }) => !hasEnded(record));
       if (open !== undefined)
-        return refuse("ADDRESS_BUSY", `remap ${open.record.id} of ${address} is ${open.record.phase.kind}: end it first`);
+        return refuse(
+          "ADDRESS_BUSY",
+          `remap ${open.record.id} of ${address} is ${open.record.phase.kind}: end it first`,
+        );
       const generations = this.#cluster.remapsOf(address).map(({ record }) => record.generation);
       const generation = generations.reduce((a, b) => (a > b ? a : b), holderOf(chain).generation);
       const changed = await this.#conductor.change({ kind: "address-removed", address, generation });

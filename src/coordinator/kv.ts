@@ -5,7 +5,7 @@
  * (nats-server issue 4320), nor a create on a deleted key; so a claim is always the create of a name that is used once.
  */
 import { type KV, type NatsConnection, NatsError } from "nats";
-import { isAbort, sleep } from "../runtime/retry.ts";
+import { sleep } from "../runtime/retry.ts";
 
 export const bucketName = "baton";
 
@@ -83,29 +83,19 @@ export class KvBucket {
   }
 
   /**
-   * The newest value of every key, then every change, in the order of revisions. `undefined` once, between the two.
-   * Ends when the connection is lost: the store may have gone back in time then, and is to be read anew.
+   * The newest value of every key, then every change, in the order of revisions; `onComplete` between the two.
+   * Resolves when the signal aborts or the watch breaks: the store may have gone back in time, and is to be read anew.
    */
-  async *watch(signal: AbortSignal): AsyncGenerator<KvChange | undefined, void, undefined> {
-    let initialized = false;
-    const changes = await this.#kv.watch({ initializedFn: () => void (initialized = true) });
+  async watch(onChange: (change: KvChange) => void, onComplete: () => void, signal: AbortSignal): Promise<void> {
+    const changes = await this.#kv.watch({ initializedFn: onComplete });
     const stop = (): void => changes.stop();
     signal.addEventListener("abort", stop, { once: true });
-    let told = false;
-    if (initialized) {
-      told = true;
-      yield undefined;
-    }
+    if (signal.aborted) stop();
     try {
-      for await (const { key, value, revision, operation } of changes) {
-        yield operation === "PUT" ? { key, value, revision } : { key, revision };
-        if (initialized && !told) {
-          told = true;
-          yield undefined;
-        }
-      }
+      for await (const { key, value, revision, operation } of changes)
+        onChange(operation === "PUT" ? { key, value, revision } : { key, revision });
     } catch (error) {
-      if (!isAbort(error, signal) && !(error instanceof NatsError)) throw error;
+      if (!(error instanceof NatsError)) throw error;
     } finally {
       signal.removeEventListener("abort", stop);
       changes.stop();

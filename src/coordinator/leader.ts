@@ -8,13 +8,13 @@ import { isAbort, sleep } from "../runtime/retry.ts";
 import { ClusterState } from "./cluster-state.ts";
 import { Conductor } from "./conductor.ts";
 import type { Term } from "./election.ts";
+import type { FirstAddress } from "./first-addresses.ts";
+import { addFirstAddresses } from "./first-addresses.ts";
 import { InventoryDesk } from "./inventory-desk.ts";
 import type { KvBucket } from "./kv.ts";
 import type { Mirror } from "./mirror.ts";
 import type { ConductorPorts, EventPort, TrackerPort } from "./ports.ts";
 import { RemapDesk } from "./remap-desk.ts";
-import type { FirstAddress } from "./first-addresses.ts";
-import { addFirstAddresses } from "./first-addresses.ts";
 import { LeaderStore } from "./store.ts";
 import { obsoleteKeys, recover } from "./stored.ts";
 import { Turns } from "./turns.ts";
@@ -91,7 +91,9 @@ export async function lead(leader: Leader, term: Term, options: LeaderOptions): 
   try {
     const kept = new Set(leader.cluster.remaps.keys());
     const obsolete = obsoleteKeys(options.mirror.values, kept);
-    void options.bucket.remove(obsolete, signal).catch((error: unknown) => options.log.warn({ error }, "old keys stay for now"));
+    void options.bucket
+      .remove(obsolete, signal)
+      .catch((error: unknown) => options.log.warn({ error }, "old keys stay for now"));
     for (;;) {
       await addFirstAddresses(options.firstAddresses, leader.cluster, leader.inventory);
       leader.conductor.observeAll();

@@ -16,15 +16,16 @@ export class Mirror {
     return this.#complete;
   }
 
-  /** `undefined`: the initial values are all told. */
-  apply(change: KvChange | undefined): void {
-    if (change === undefined) this.#complete = true;
-    else {
-      this.#revision = Math.max(this.#revision, change.revision);
-      if (change.value === undefined) this.#values.delete(change.key);
-      else this.#values.set(change.key, change.value);
-    }
-    for (const wake of [...this.#waiting]) wake();
+  apply(change: KvChange): void {
+    this.#revision = Math.max(this.#revision, change.revision);
+    if (change.value === undefined) this.#values.delete(change.key);
+    else this.#values.set(change.key, change.value);
+    this.#wake();
+  }
+
+  noteComplete(): void {
+    this.#complete = true;
+    this.#wake();
   }
 
   /** Waits until everything up to a revision has been seen. Throws the abort reason. */
@@ -38,5 +39,9 @@ export class Mirror {
       this.#waiting.delete(resolve);
       signal.throwIfAborted();
     }
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiting]) wake();
   }
 }

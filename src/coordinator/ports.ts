@@ -1,6 +1,7 @@
 /** What the conductor needs of the world around it; the tests give it a world of their own. */
-import type { InventoryEntry } from "../inventory/inventory.ts";
+
 import type { IpAddress } from "../flow/address.ts";
+import type { InventoryEntry } from "../inventory/inventory.ts";
 import type { ShardPosition } from "../node/state.ts";
 import type { BatonError } from "../remap/error.ts";
 import type { RemapRecord } from "../remap/record.ts";

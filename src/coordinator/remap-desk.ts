@@ -4,15 +4,15 @@
  * Creating is one at a time, so that two requests can't take the same private address or channel.
  */
 import type { IpAddress } from "../flow/address.ts";
+import { hasEnded } from "../remap/phase.ts";
 import { type Plan, planRemap, type RemapRequest, startRemap } from "../remap/plan.ts";
 import type { RemapState } from "../remap/record.ts";
 import type { Remap, RemapPolicy } from "../remap/remap.ts";
 import { remapOf } from "../remap/view.ts";
-import { hasEnded } from "../remap/phase.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Conductor, RemapCommand } from "./conductor.ts";
 import { type Answer, accept, type ConductorPorts, reject } from "./ports.ts";
-import { Turns } from "./turns.ts";
+import type { Turns } from "./turns.ts";
 
 /** Newest first. */
 const listedMax = 1_000;

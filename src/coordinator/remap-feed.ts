@@ -5,8 +5,8 @@
  * bus gets every change of phase, and of what happens within a phase the newest.
  */
 import type { Bus } from "../bus/bus.ts";
-import { remapToText } from "../remap/report.ts";
 import type { Remap } from "../remap/remap.ts";
+import { remapToText } from "../remap/report.ts";
 import type { Logger } from "../runtime/log.ts";
 import { sleep } from "../runtime/retry.ts";
 

@@ -1,8 +1,8 @@
 /** The leader's writes: creates of keys that were never used, in the order in which they are asked for. */
 import type { InventoryEntry } from "../inventory/inventory.ts";
 import type { RemapRecord } from "../remap/record.ts";
-import { type RemapStore, StoreFault } from "./ports.ts";
 import type { KvBucket } from "./kv.ts";
+import { type RemapStore, StoreFault } from "./ports.ts";
 import { encodeEntry, inventoryKey, remapKey } from "./stored.ts";
 
 export interface LeaderStoreOptions {

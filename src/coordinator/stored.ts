@@ -17,7 +17,10 @@ const address = z.string().transform((text, context): IpAddress => {
   context.addIssue({ code: "custom", message: "expected an IP address", input: text });
   return z.NEVER;
 });
-const big = z.string().regex(/^\d{1,20}$/).transform(BigInt);
+const big = z
+  .string()
+  .regex(/^\d{1,20}$/)
+  .transform(BigInt);
 const count = z.int().min(0);
 const text = z.string().max(4_096);
 const channelKind = z.enum(["direct", "vxlan", "ipip", "gre", "wireguard"]);
@@ -139,7 +142,9 @@ export function decodeLease(key: string, data: Uint8Array): Lease {
 
 function decodeEntry<T>(key: string, data: Uint8Array, schema: z.ZodType<T>): T {
   try {
-    const envelope = z.object({ writer: z.string(), value: z.unknown() }).parse(JSON.parse(new TextDecoder().decode(data)));
+    const envelope = z
+      .object({ writer: z.string(), value: z.unknown() })
+      .parse(JSON.parse(new TextDecoder().decode(data)));
     return schema.parse(envelope.value);
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause);
@@ -166,7 +171,8 @@ export function recover(values: ReadonlyMap<string, Uint8Array>): Recovered {
     const [room, name = "", step = ""] = key.split(".");
     if (room === "lease" && BigInt(name) > lastTerm) lastTerm = BigInt(name);
     if (room === "inventory") entries.push({ n: Number(name), entry: decodeEntry(key, data, inventoryEntry) });
-    if (room === "remap" && Number(step) > (remaps.get(name)?.step ?? 0)) remaps.set(name, decodeEntry(key, data, remapRecord));
+    if (room === "remap" && Number(step) > (remaps.get(name)?.step ?? 0))
+      remaps.set(name, decodeEntry(key, data, remapRecord));
   }
   entries.sort((a, b) => a.n - b.n);
   const inventory = entries.reduce((folded, { entry }) => applyEntry(folded, entry), emptyInventory);
@@ -182,7 +188,9 @@ const entriesKept = 1_000;
 export function obsoleteKeys(values: ReadonlyMap<string, Uint8Array>, keep: ReadonlySet<string>): readonly string[] {
   const { lastEntry, lastTerm, remaps } = recover(values);
   const ended = new Set(
-    remaps.filter(({ phase: { kind }, id }) => (kind === "completed" || kind === "aborted") && !keep.has(id)).map(({ id }) => id),
+    remaps
+      .filter(({ phase: { kind }, id }) => (kind === "completed" || kind === "aborted") && !keep.has(id))
+      .map(({ id }) => id),
   );
   const newest = new Map<string, number>();
   const entryOf = (key: string, data: Uint8Array) => subjectOf(decodeEntry(key, data, inventoryEntry));

@@ -146,7 +146,8 @@ export function choosePrivate(
       familyOf(candidate) === familyOf(address) && !here.some((reservation) => reservation.private === candidate),
   );
   if (free !== undefined) return { ok: true, value: free };
-  const users = here.map((reservation) => `${reservation.private} by ${reservation.address}`).join(", ") || "none of its own";
+  const users =
+    here.map((reservation) => `${reservation.private} by ${reservation.address}`).join(", ") || "none of its own";
   return refuse(
     "NO_FREE_PRIVATE",
     `${instance.name} has no free private address for ${address} (in use: ${users}): give its agent another one, or wait until a drain ends`,

@@ -57,10 +57,7 @@ export function observeArming(state: StateIn<"arming">, _event: EventOf<"observe
 
 /** A node that is away is not waited for: the first thing that it hears when it is back is the state without this. */
 export function observeAborting(state: StateIn<"aborting">, _event: EventOf<"observed">, context: Context): Step {
-  const waits = [
-    ...removalWaits(state, context.view, "connected"),
-    ...acceptRemovalWaits(state, context.view),
-  ];
+  const waits = [...removalWaits(state, context.view, "connected"), ...acceptRemovalWaits(state, context.view)];
   const waiting = awaiting(state, waits, context);
   if (waits.length > 0) return stay(waiting);
   return enter(waiting, { kind: "aborted", why: state.record.phase.why }, context);

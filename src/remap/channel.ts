@@ -5,7 +5,14 @@
  * that fits the source fits the way. An encapsulation is taken only where the devices have room for its header:
  * connections keep the segment size that they agreed on before (page 2, trap 4).
  */
-import { type AddressFamily, familyOf, type IpAddress, type Prefix, parsePrefix, prefixContains } from "../flow/address.ts";
+import {
+  type AddressFamily,
+  familyOf,
+  type IpAddress,
+  type Prefix,
+  parsePrefix,
+  prefixContains,
+} from "../flow/address.ts";
 import type { ChannelKind, LinkId } from "../node/state.ts";
 import { linkIdMax } from "../node/state.ts";
 import type { Device, NodeHello } from "../node/status.ts";

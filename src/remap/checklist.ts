@@ -8,7 +8,15 @@
 import type { AgentState, GatewayState, ShardPosition } from "../node/state.ts";
 import { activeOwners, type Chain, type Later, structuresOf } from "./chain.ts";
 import { isFlipped } from "./phase.ts";
-import { barrierMarkId, loadId, type OwnerLink, proofId, type RemapState, snapshotMarkId, type Wait } from "./record.ts";
+import {
+  barrierMarkId,
+  loadId,
+  type OwnerLink,
+  proofId,
+  type RemapState,
+  snapshotMarkId,
+  type Wait,
+} from "./record.ts";
 import type { AgentFacts, NodeFacts, World } from "./world.ts";
 
 /** What a remap is judged by. */
@@ -120,7 +128,9 @@ export function barrierWaits(state: RemapState, view: View): Wait[] {
   const id = barrierMarkId(state.record.id);
   const marks = markWaits(state, view, id, "to publish that it is past the switch");
   if (marks.length > 0 || state.live.barriersPassed.includes(id)) return marks;
-  return activeOwners(view.chain, state).length === 0 ? [] : [trackerWait("what was published up to the switch", state)];
+  return activeOwners(view.chain, state).length === 0
+    ? []
+    : [trackerWait("what was published up to the switch", state)];
 }
 
 export function settleWaits(state: RemapState, view: View): Wait[] {
@@ -136,7 +146,9 @@ export function retireWaits(state: RemapState, view: View): Wait[] {
   const { sourcePrivate, address } = state.record;
   const wanted = `to let go of ${sourcePrivate} for ${address}`;
   return gatewayWaits(view, wanted, ({ applied, status }) => {
-    const mapped = applied?.mappings.some((mapping) => mapping.private === sourcePrivate && mapping.address === address);
+    const mapped = applied?.mappings.some(
+      (mapping) => mapping.private === sourcePrivate && mapping.address === address,
+    );
     if (mapped) return true;
     const accept = applied?.accepts.find((entry) => entry.private === sourcePrivate && entry.address === address);
     if (applied === undefined) return false;
@@ -171,7 +183,11 @@ export function acceptRemovalWaits(state: RemapState, view: View): Wait[] {
 }
 
 /** Positions that the owners reported for a mark; undefined while one of them is missing. */
-export function markPositions(state: RemapState, view: View, id: string): ReadonlyMap<string, readonly ShardPosition[]> {
+export function markPositions(
+  state: RemapState,
+  view: View,
+  id: string,
+): ReadonlyMap<string, readonly ShardPosition[]> {
   const positions = new Map<string, readonly ShardPosition[]>();
   for (const { owner } of activeOwners(view.chain, state)) {
     const mark = view.world.agents.get(owner)?.status.marks.find((report) => report.id === id);

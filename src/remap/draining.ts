@@ -13,8 +13,8 @@ import {
   amend,
   awaiting,
   type Context,
-  enter,
   type EventOf,
+  enter,
   refused,
   type StateIn,
   type Step,
@@ -114,8 +114,15 @@ function drainWaits(state: RemapState, cut: boolean, context: Context): readonly
   }
   if (drain.open > 0) return [{ node, what: openConnections(state, drain.open, cut, context), kind: "node" }];
   if (!cut && live.tracked !== 0) {
-    const seen = live.tracked === undefined ? "to count the connections" : `to see ${live.tracked} connections end that`;
-    return [{ node: trackerNode, what: `${seen} of ${node}${live.tracked === undefined ? "" : " no longer has"}`, kind: "tracker" }];
+    const seen =
+      live.tracked === undefined ? "to count the connections" : `to see ${live.tracked} connections end that`;
+    return [
+      {
+        node: trackerNode,
+        what: `${seen} of ${node}${live.tracked === undefined ? "" : " no longer has"}`,
+        kind: "tracker",
+      },
+    ];
   }
   const quietMs = context.now.monotonicMs - (live.quiet?.sinceMs ?? context.now.monotonicMs);
   if (quietMs >= record.policy.lingerMs) return [];
@@ -125,7 +132,9 @@ function drainWaits(state: RemapState, cut: boolean, context: Context): readonly
 function openConnections(state: RemapState, open: number, cut: boolean, context: Context): string {
   const what = cut ? `to reset ${open} connections` : `to finish ${open} connections`;
   if (!isDue(state, context) || cut) return what;
-  return state.record.policy.onDeadline === "keep" ? `${what}, past the deadline: release or cut it` : `${what}, past the deadline`;
+  return state.record.policy.onDeadline === "keep"
+    ? `${what}, past the deadline: release or cut it`
+    : `${what}, past the deadline`;
 }
 
 function isDue({ record }: RemapState, { now }: Context): boolean {
@@ -133,8 +142,11 @@ function isDue({ record }: RemapState, { now }: Context): boolean {
   return deadlineMs !== undefined && now.wallMs - (record.phaseAtMs.draining ?? now.wallMs) >= deadlineMs;
 }
 
-export function noteCount(state: Draining, event: EventOf<"counted">): Step {
-  return stay(amend(state, { tracked: event.flows }));
+/** The linger begins when the last of the three witnesses says zero. */
+export function noteCount(state: Draining, event: EventOf<"counted">, { now }: Context): Step {
+  const { quiet, tracked } = state.live;
+  const late = event.flows === 0 && tracked !== 0 && quiet !== undefined;
+  return stay(amend(state, { tracked: event.flows, ...(late && { quiet: { ...quiet, sinceMs: now.monotonicMs } }) }));
 }
 
 export function cutDraining(state: Draining, _event: EventOf<"cut">, context: Context): Step {
@@ -163,11 +175,17 @@ export function moveDeadline(state: Draining, event: EventOf<"deadline">, contex
 export function observeFinalizing(state: StateIn<"finalizing">, _event: EventOf<"observed">, context: Context): Step {
   const { record } = state;
   const waits: Wait[] = removalWaits(state, context.view, "everyone");
-  const alone = !context.view.later.exists && predecessors(context.view.chain, record.target, record.target).length === 0;
+  const alone =
+    !context.view.later.exists && predecessors(context.view.chain, record.target, record.target).length === 0;
   const owns = alone && record.policy.follow && !state.live.ownershipPublished;
   if (owns && waits.length === 0)
-    waits.push({ node: trackerNode, what: `to hear that ${record.address} is ${record.target}'s alone`, kind: "tracker" });
+    waits.push({
+      node: trackerNode,
+      what: `to hear that ${record.address} is ${record.target}'s alone`,
+      kind: "tracker",
+    });
   const waiting = awaiting(noteTrouble(state, context), waits, context);
-  if (waits.length > 0) return stay(waiting, owns && waits.length === 1 && waits[0]?.kind === "tracker" ? [{ kind: "own" }] : []);
+  if (waits.length > 0)
+    return stay(waiting, owns && waits.length === 1 && waits[0]?.kind === "tracker" ? [{ kind: "own" }] : []);
   return enter(waiting, { kind: "completed", outcome: record.phase.outcome }, context);
 }

@@ -1,6 +1,6 @@
 /** Questions about a remap's phase that more than one file asks. */
 import type { PhaseState, RemapRecord } from "./record.ts";
-import { switchStages, type SwitchStage } from "./record.ts";
+import { type SwitchStage, switchStages } from "./record.ts";
 import type { RemapPhase } from "./remap.ts";
 
 interface PhaseTraits {

@@ -62,7 +62,8 @@ const deadlineMaxMs = 2_592_000_000;
 export function planRemap(request: RemapRequest, input: PlanInput): Plan {
   const refusals: BatonError[] = [...policyRefusals(request.policy)];
   const base = input.inventory.addresses.get(request.address);
-  if (base === undefined) return { source: "", refusals: [...refusals, refusalOf(unknownAddress(input.inventory, request.address))] };
+  if (base === undefined)
+    return { source: "", refusals: [...refusals, refusalOf(unknownAddress(input.inventory, request.address))] };
   const chain = chainOf(base, input.remaps);
   const holder = holderOf(chain);
   const pending = input.remaps.find(({ record }) => record.address === request.address && isPending(record));
@@ -72,14 +73,21 @@ export function planRemap(request: RemapRequest, input: PlanInput): Plan {
       message: `remap ${pending.record.id} of ${request.address} is ${pending.record.phase.kind}: wait until it drains, or abort it`,
     });
   const target = input.inventory.nodes.get(request.target);
-  if (target?.kind !== "agent") return { source: holder.instance, refusals: [...refusals, refusalOf(unknownInstance(input.inventory, request.target))] };
+  if (target?.kind !== "agent")
+    return {
+      source: holder.instance,
+      refusals: [...refusals, refusalOf(unknownInstance(input.inventory, request.target))],
+    };
   if (holder.instance === request.target)
     refusals.push({ code: "SOURCE_IS_TARGET", message: `${request.target} holds ${request.address} already` });
   refusals.push(...nodeRefusals(request, holder.instance, input.world));
   const chosen = choosePrivate(target, request.address, reservationsOf(input.inventory, input.remaps));
   if (!chosen.ok) return { source: holder.instance, refusals: [...refusals, chosen.refusal] };
   const ways = planOwners(request, chain, chosen.value, input);
-  const known = [holder.generation, ...input.remaps.filter((s) => s.record.address === request.address).map((s) => s.record.generation)];
+  const known = [
+    holder.generation,
+    ...input.remaps.filter((s) => s.record.address === request.address).map((s) => s.record.generation),
+  ];
   const channel = ways.channels.get(holder.instance);
   const plan = {
     source: holder.instance,

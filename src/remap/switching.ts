@@ -36,7 +36,8 @@ export function observeSwitching(state: Switching, _event: EventOf<"observed">, 
   const { later } = context.view;
   if (later.settled) return overtaken(state, context);
   const troubled = noteTrouble(state, context);
-  if (later.exists) return stay(awaiting(troubled, [{ node: later.holder, what: "to take the address over", kind: "node" }], context));
+  if (later.exists)
+    return stay(awaiting(troubled, [{ node: later.holder, what: "to take the address over", kind: "node" }], context));
   const { stage } = state.record.phase;
   const measured = stage === "return" ? measureSwitch(troubled, context) : troubled;
   const waiting = awaiting(measured, stageWaits[stage](measured, context.view), context);

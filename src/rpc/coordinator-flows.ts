@@ -14,14 +14,21 @@ import {
   TrackerServiceService,
   type WatchFlowsRequest,
 } from "../gen/baton/v1/tracker.ts";
-import { FieldFault, readAddress, readList, readName } from "./fields.ts";
+import type { Assignment as ShardAssignment } from "../placement/assignment.ts";
 import { fromServiceError, isServiceError } from "./errors.ts";
-import { answerToProto, assignmentToProto, flowToProto, positionsToProto, readFlowKey, readPositions } from "./flow-codec.ts";
+import { FieldFault, readAddress, readList, readName } from "./fields.ts";
+import {
+  answerToProto,
+  assignmentToProto,
+  flowToProto,
+  positionsToProto,
+  readFlowKey,
+  readPositions,
+} from "./flow-codec.ts";
 import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
 import type { Service } from "./server.ts";
 import type { CallOptions, TrackerClient } from "./tracker-client.ts";
 import { lookupKeysMax } from "./tracker-limits.ts";
-import type { Assignment as ShardAssignment } from "../placement/assignment.ts";
 
 /** Without one of the caller's, so that an absent tracker is not waited for forever. */
 const deadlineMaxMs = 30_000;
@@ -36,26 +43,50 @@ export function coordinatorFlowService({ trackers, assignment, onBug }: FlowFron
   return [
     TrackerServiceService,
     {
-      lookupFlows: unaryHandler((request: LookupFlowsRequest, context) => answered(() => lookup(trackers, request, context)), onBug),
-      listFlows: streamHandler((request: ListFlowsRequest, context) => streamed(list(trackers, request, context)), onBug),
-      watchFlows: streamHandler((request: WatchFlowsRequest, context) => streamed(watch(trackers, request, context)), onBug),
-      countFlows: unaryHandler((request: CountFlowsRequest, context) => answered(() => count(trackers, request, context)), onBug),
-      barrier: unaryHandler((request: BarrierRequest, context) => answered(() => barrier(trackers, request, context)), onBug),
+      lookupFlows: unaryHandler(
+        (request: LookupFlowsRequest, context) => answered(() => lookup(trackers, request, context)),
+        onBug,
+      ),
+      listFlows: streamHandler(
+        (request: ListFlowsRequest, context) => streamed(list(trackers, request, context)),
+        onBug,
+      ),
+      watchFlows: streamHandler(
+        (request: WatchFlowsRequest, context) => streamed(watch(trackers, request, context)),
+        onBug,
+      ),
+      countFlows: unaryHandler(
+        (request: CountFlowsRequest, context) => answered(() => count(trackers, request, context)),
+        onBug,
+      ),
+      barrier: unaryHandler(
+        (request: BarrierRequest, context) => answered(() => barrier(trackers, request, context)),
+        onBug,
+      ),
       getAssignment: unaryHandler(
-        (_: object, { signal }) => answered(async (): Promise<Assignment> => assignmentToProto(await assignment(signal))),
+        (_: object, { signal }) =>
+          answered(async (): Promise<Assignment> => assignmentToProto(await assignment(signal))),
         onBug,
       ),
     },
   ];
 }
 
-async function lookup(trackers: TrackerClient, request: LookupFlowsRequest, context: CallContext): Promise<LookupFlowsResponse> {
+async function lookup(
+  trackers: TrackerClient,
+  request: LookupFlowsRequest,
+  context: CallContext,
+): Promise<LookupFlowsResponse> {
   const keys = readList("keys", request.keys, lookupKeysMax, (key, field) => readFlowKey(field, key));
   const answers = await trackers.lookup(keys, readPositions("at_least", request.atLeast), optionsOf(context));
   return { answers: answers.map(answerToProto) };
 }
 
-async function* list(trackers: TrackerClient, request: ListFlowsRequest, context: CallContext): AsyncGenerator<FlowPage, void, undefined> {
+async function* list(
+  trackers: TrackerClient,
+  request: ListFlowsRequest,
+  context: CallContext,
+): AsyncGenerator<FlowPage, void, undefined> {
   const query = {
     address: readAddress("address", request.address),
     ...(request.owner !== "" && { owner: readName("owner", request.owner) }),
@@ -63,11 +94,16 @@ async function* list(trackers: TrackerClient, request: ListFlowsRequest, context
     ...(request.limit > 0 && { limit: request.limit }),
     atLeast: readPositions("at_least", request.atLeast),
   };
-  for await (const flows of trackers.list(query, optionsOf(context))) yield { flows: flows.map(flowToProto), positions: [] };
+  for await (const flows of trackers.list(query, optionsOf(context)))
+    yield { flows: flows.map(flowToProto), positions: [] };
 }
 
 /** Positions are the trackers' business: a watch through a coordinator always begins with a snapshot. */
-async function* watch(trackers: TrackerClient, request: WatchFlowsRequest, { signal }: CallContext): AsyncGenerator<FlowWatchPage, void, undefined> {
+async function* watch(
+  trackers: TrackerClient,
+  request: WatchFlowsRequest,
+  { signal }: CallContext,
+): AsyncGenerator<FlowWatchPage, void, undefined> {
   const query = {
     address: readAddress("address", request.address),
     ...(request.owner !== "" && { owner: readName("owner", request.owner) }),
@@ -80,9 +116,14 @@ async function* watch(trackers: TrackerClient, request: WatchFlowsRequest, { sig
   }
 }
 
-async function count(trackers: TrackerClient, request: CountFlowsRequest, context: CallContext): Promise<CountFlowsResponse> {
+async function count(
+  trackers: TrackerClient,
+  request: CountFlowsRequest,
+  context: CallContext,
+): Promise<CountFlowsResponse> {
   const address = request.address === "" ? undefined : parseIpAddress(request.address);
-  if (request.address !== "" && address === undefined) throw new FieldFault("address", "an IP address", request.address);
+  if (request.address !== "" && address === undefined)
+    throw new FieldFault("address", "an IP address", request.address);
   const query = { ...(address && { address }), atLeast: readPositions("at_least", request.atLeast) };
   const { counts, positions, complete } = await trackers.count(query, optionsOf(context));
   return {
@@ -92,7 +133,11 @@ async function count(trackers: TrackerClient, request: CountFlowsRequest, contex
   };
 }
 
-async function barrier(trackers: TrackerClient, request: BarrierRequest, context: CallContext): Promise<BarrierResponse> {
+async function barrier(
+  trackers: TrackerClient,
+  request: BarrierRequest,
+  context: CallContext,
+): Promise<BarrierResponse> {
   const positions = readPositions("positions", request.positions);
   const outcome = await trackers.barrier(positions, optionsOf(context));
   if (outcome.reached) return { applied: positionsToProto(positions) };

@@ -3,6 +3,7 @@
  * in the domain's values. NodeService is node-stream.ts, TrackerService coordinator-flows.ts.
  */
 import type { IpAddress } from "../flow/address.ts";
+import { shardsMax } from "../flow/events.ts";
 import { ClusterServiceService } from "../gen/baton/v1/cluster.ts";
 import { InventoryServiceService } from "../gen/baton/v1/inventory.ts";
 import { type Remap as RemapMessage, RemapServiceService } from "../gen/baton/v1/remap.ts";
@@ -18,9 +19,14 @@ import {
   type InstanceView,
   instanceToProto,
 } from "./inventory-codec.ts";
-import { type RemapPreview, policyRequestFromProto, previewToProto, readDuration, remapToProto } from "./remap-codec.ts";
+import {
+  policyRequestFromProto,
+  previewToProto,
+  type RemapPreview,
+  readDuration,
+  remapToProto,
+} from "./remap-codec.ts";
 import type { Service } from "./server.ts";
-import { shardsMax } from "../flow/events.ts";
 
 export interface RemapWish {
   readonly address: IpAddress;
@@ -117,7 +123,11 @@ function remapService(api: CoordinatorApi, onBug: OnBug): Service {
   ];
 }
 
-async function* watch(api: CoordinatorApi, id: string, signal: AbortSignal): AsyncGenerator<RemapMessage, void, undefined> {
+async function* watch(
+  api: CoordinatorApi,
+  id: string,
+  signal: AbortSignal,
+): AsyncGenerator<RemapMessage, void, undefined> {
   for await (const remap of api.watchRemap(id, signal)) yield remapToProto(remap);
 }
 
@@ -131,7 +141,11 @@ function inventoryService(api: CoordinatorApi, onBug: OnBug): Service {
   return [
     InventoryServiceService,
     {
-      listAddresses: answer(empty, () => api.listAddresses(), (list) => ({ addresses: list.map(addressToProto) })),
+      listAddresses: answer(
+        empty,
+        () => api.listAddresses(),
+        (list) => ({ addresses: list.map(addressToProto) }),
+      ),
       addAddress: answer(
         (request: { address: string; instance: string; privateAddress: string; requestedBy: string }) => ({
           by: readText("requested_by", request.requestedBy),
@@ -152,9 +166,17 @@ function inventoryService(api: CoordinatorApi, onBug: OnBug): Service {
         ({ address, by }) => api.removeAddress(address, by),
         empty,
       ),
-      listInstances: answer(empty, () => api.listInstances(), (list) => ({ instances: list.map(instanceToProto) })),
+      listInstances: answer(
+        empty,
+        () => api.listInstances(),
+        (list) => ({ instances: list.map(instanceToProto) }),
+      ),
       removeInstance: answer(named, ({ name, by }) => api.removeInstance(name, by), empty),
-      listGateways: answer(empty, () => api.listGateways(), (list) => ({ gateways: list.map(gatewayToProto) })),
+      listGateways: answer(
+        empty,
+        () => api.listGateways(),
+        (list) => ({ gateways: list.map(gatewayToProto) }),
+      ),
       removeGateway: answer(named, ({ name, by }) => api.removeGateway(name, by), empty),
     },
   ];
@@ -165,8 +187,16 @@ function clusterService(api: CoordinatorApi, onBug: OnBug): Service {
   return [
     ClusterServiceService,
     {
-      listMembers: answer(() => ({}), () => api.listMembers(), (list) => ({ members: list.map(memberToProto) })),
-      listShards: answer(() => ({}), (_, signal) => api.listShards(signal), (list) => ({ shards: list.map(shardToProto) })),
+      listMembers: answer(
+        () => ({}),
+        () => api.listMembers(),
+        (list) => ({ members: list.map(memberToProto) }),
+      ),
+      listShards: answer(
+        () => ({}),
+        (_, signal) => api.listShards(signal),
+        (list) => ({ shards: list.map(shardToProto) }),
+      ),
       moveShard: answer(
         (request: { shard: number; to: string; requestedBy: string }) => ({
           shard: readInteger("shard", request.shard, 0, shardsMax - 1),
@@ -204,7 +234,11 @@ type WishMessage = {
 function readWish(request: WishMessage): RemapWish {
   const policy = policyRequestFromProto(request.policy);
   if (!policy.ok) throw new FieldFault("policy", "a valid policy", policy.message);
-  return { address: readAddress("address", request.address), target: readName("target", request.target), policy: policy.value };
+  return {
+    address: readAddress("address", request.address),
+    target: readName("target", request.target),
+    policy: policy.value,
+  };
 }
 
 /** Left out, it would make every request the same wish. */

@@ -26,7 +26,15 @@ const opArbitrary: fc.Arbitrary<Op> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("settle") }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom("crash", "fail-write") }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("tick"), ms: fc.constantFrom(100, 2_500, 11_000) }) },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant("create"), address, target: fc.nat({ max: 2 }), follow: fc.constant(true) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("create"),
+      address,
+      target: fc.nat({ max: 2 }),
+      follow: fc.constant(true),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom("abort", "cut"), remap }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("open", "close"), address, node: fc.nat({ max: 2 }) }) },
 );
@@ -167,10 +175,16 @@ describe("a cluster in which everything comes late, twice or not at all", () => 
           expect(agent.agentState?.links).toEqual([]);
           expect(agent.refused).toEqual([]);
           for (const entry of agent.agentState?.addresses ?? []) {
-            expect(entry).toMatchObject({ egress: { kind: "normal" }, follows: [], holdOpens: false, watchDrain: false });
+            expect(entry).toMatchObject({
+              egress: { kind: "normal" },
+              follows: [],
+              holdOpens: false,
+              watchDrain: false,
+            });
           }
         }
-        for (const gateway of play.cluster.gateways) expect(gateway.gatewayState).toMatchObject({ accepts: [], proofs: [] });
+        for (const gateway of play.cluster.gateways)
+          expect(gateway.gatewayState).toMatchObject({ accepts: [], proofs: [] });
       }),
       { numRuns: Number(process.env["BATON_PROPERTY_RUNS"] ?? 150) },
     );

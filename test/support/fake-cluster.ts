@@ -13,9 +13,9 @@ import { Turns } from "../../src/coordinator/turns.ts";
 import { type IpAddress, parseIpAddress, parsePrefix } from "../../src/flow/address.ts";
 import { applyEntry, emptyInventory, type Inventory, type InventoryEntry } from "../../src/inventory/inventory.ts";
 import type { AgentState, GatewayState } from "../../src/node/state.ts";
-import { FakeNode } from "./fake-node.ts";
 import { type RemapRecord, takeUp } from "../../src/remap/record.ts";
 import { defaultPolicy, type Remap, type RemapPolicy } from "../../src/remap/remap.ts";
+import { FakeNode } from "./fake-node.ts";
 
 export function ip(text: string): IpAddress {
   const address = parseIpAddress(text);
@@ -68,14 +68,20 @@ export class FakeCluster {
   inventory!: InventoryDesk;
   readonly #writes: PendingWrite[] = [];
   readonly #inquiries: (() => void)[] = [];
-  #stored: { inventory: Inventory; remaps: Map<string, RemapRecord> } = { inventory: emptyInventory, remaps: new Map() };
+  #stored: { inventory: Inventory; remaps: Map<string, RemapRecord> } = {
+    inventory: emptyInventory,
+    remaps: new Map(),
+  };
   #term = 0n;
   #ids = 0;
 
   constructor(options: FakeClusterOptions = {}) {
     const names = ["vm-a", "vm-b", "vm-c", "vm-d"].slice(0, options.instances ?? 2);
     this.agents = names.map((name, index) => new FakeNode(name, "agent", index + 11));
-    this.gateways = Array.from({ length: options.gateways ?? 1 }, (_, i) => new FakeNode(`gw${i + 1}`, "gateway", i + 1));
+    this.gateways = Array.from(
+      { length: options.gateways ?? 1 },
+      (_, i) => new FakeNode(`gw${i + 1}`, "gateway", i + 1),
+    );
     this.lead();
   }
 
@@ -206,7 +212,8 @@ export class FakeCluster {
     for (const gateway of this.gateways) {
       for (const proof of gateway.gatewayState?.proofs ?? []) {
         const ends = this.agents.filter((agent) => agent.agentState?.links.some(({ id }) => id === proof.link));
-        if (ends.length === 2 && gateway.mtu >= proof.mtu) this.gateways[0]?.noteProof(proof.id, gateway.name, proof.mtu);
+        if (ends.length === 2 && gateway.mtu >= proof.mtu)
+          this.gateways[0]?.noteProof(proof.id, gateway.name, proof.mtu);
       }
     }
   }
@@ -219,7 +226,13 @@ export class FakeCluster {
   }
 
   request(address: IpAddress, target: string, policy: Partial<RemapPolicy> = {}, key = `key-${++this.#ids}`) {
-    return { address, target, policy: { ...defaultPolicy, lingerMs: 2_000, ...policy }, requestedBy: "test", idempotencyKey: key };
+    return {
+      address,
+      target,
+      policy: { ...defaultPolicy, lingerMs: 2_000, ...policy },
+      requestedBy: "test",
+      idempotencyKey: key,
+    };
   }
 
   create(address: IpAddress, target: string, policy: Partial<RemapPolicy> = {}): Promise<Answer<Remap>> {

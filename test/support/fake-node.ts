@@ -2,7 +2,7 @@
 import type { NodeSession } from "../../src/coordinator/fenced-node.ts";
 import { type IpAddress, ipAddressFromBytes } from "../../src/flow/address.ts";
 import { type Fence, judgeFence } from "../../src/node/fence.ts";
-import type { AgentState, GatewayState } from "../../src/node/state.ts";
+import type { AgentState, GatewayState, ShardPosition } from "../../src/node/state.ts";
 import { emptyStatus, type NodeFault, type NodeHello, type NodeKind, type NodeStatus } from "../../src/node/status.ts";
 import type { DesiredState } from "../../src/rpc/node-codec.ts";
 
@@ -27,6 +27,8 @@ export class FakeNode {
   #proofs: { id: string; sender: string; mtu: number }[] = [];
   refused: string[] = [];
   packets = 0n;
+  /** Where its snapshots and barriers stand in the event stream. */
+  positions: readonly ShardPosition[] = [{ shard: 3, sequence: 9n }];
 
   constructor(name: string, kind: NodeKind, number: number) {
     this.name = name;
@@ -40,14 +42,24 @@ export class FakeNode {
 
   hello(): NodeHello {
     const own = this.kind === "agent" ? [this.#number, this.#number + 100] : [this.#number];
-    const addresses = own.map((last) => ({ address: ipAddressFromBytes(Uint8Array.of(10, 77, 0, last)), prefixLength: 24 }));
+    const addresses = own.map((last) => ({
+      address: ipAddressFromBytes(Uint8Array.of(10, 77, 0, last)),
+      prefixLength: 24,
+    }));
     return {
       name: this.name,
       kind: this.kind,
       boot: "0".repeat(32),
       version: "0.1.0",
       ...(this.held && { held: this.held }),
-      devices: [{ name: "eth0", linkAddress: `02:00:00:00:00:${this.#number.toString(16).padStart(2, "0")}`, mtu: this.mtu, addresses }],
+      devices: [
+        {
+          name: "eth0",
+          linkAddress: `02:00:00:00:00:${this.#number.toString(16).padStart(2, "0")}`,
+          mtu: this.mtu,
+          addresses,
+        },
+      ],
       privateAddresses: this.kind === "agent" ? addresses.map(({ address }) => address) : [],
       channels: this.kind === "agent" ? ["direct", "vxlan"] : [],
       publicMtu: this.kind === "gateway" ? this.mtu : 0,
@@ -104,8 +116,10 @@ export class FakeNode {
       ...emptyStatus,
       ...(this.held && { applied: this.held }),
       faults: this.faults,
-      marks: (agent?.marks ?? []).map(({ id }) => ({ id, positions: [{ shard: 3, sequence: 9n }], flows: 0 })),
-      loads: (agent?.addresses ?? []).flatMap(({ follows }) => follows.map((follow) => ({ id: follow.loadId, entries: 0 }))),
+      marks: (agent?.marks ?? []).map(({ id }) => ({ id, positions: this.positions, flows: 0 })),
+      loads: (agent?.addresses ?? []).flatMap(({ follows }) =>
+        follows.map((follow) => ({ id: follow.loadId, entries: 0 })),
+      ),
       proofs: this.#proofs,
       drains: (agent?.addresses ?? [])
         .filter((entry) => entry.watchDrain || entry.follows.length > 0)

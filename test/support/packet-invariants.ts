@@ -49,7 +49,13 @@ function wayIn(gateway: string, state: GatewayState, address: IpAddress, owner: 
 }
 
 /** The owner's answer leaves with an address that every gateway translates. */
-function wayOut(gateway: string, state: GatewayState, address: IpAddress, owner: FakeNode, agents: readonly FakeNode[]) {
+function wayOut(
+  gateway: string,
+  state: GatewayState,
+  address: IpAddress,
+  owner: FakeNode,
+  agents: readonly FakeNode[],
+) {
   const entry = entryOf(owner, address);
   if (entry === undefined) return [`${owner.name} has flows of ${address}, but no state for it`];
   if (entry.egress.kind !== "channel") {

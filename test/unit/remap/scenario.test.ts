@@ -1,8 +1,13 @@
+/** Remaps from request to end, with nodes that have no kernel. Each test reads as what an operator would see. */
 import { describe, expect, it } from "vitest";
-import { FakeCluster, publicA } from "../../support/fake-cluster.ts";
+import type { Remap } from "../../../src/remap/remap.ts";
+import { bigintText, FakeCluster, type FakeClusterOptions, ip, publicA, publicB } from "../../support/fake-cluster.ts";
+import { brokenInvariants } from "../../support/packet-invariants.ts";
 
-async function twoInstances(): Promise<FakeCluster> {
-  const cluster = new FakeCluster();
+async function open(options: FakeClusterOptions = {}): Promise<FakeCluster> {
+  const cluster = new FakeCluster(options);
+  for (const node of cluster.nodes)
+    node.onApply = () => expect(brokenInvariants(cluster.agents, cluster.gateways)).toEqual([]);
   cluster.connectAll();
   await cluster.settle();
   await cluster.addAddress(publicA, "vm-a");
@@ -11,9 +16,17 @@ async function twoInstances(): Promise<FakeCluster> {
   return cluster;
 }
 
+async function refusalOf(creating: ReturnType<FakeCluster["create"]>): Promise<string> {
+  const answer = await creating;
+  return answer.ok ? "none" : answer.error.code;
+}
+
+const kinds = (cluster: FakeCluster) =>
+  cluster.published.map(({ phase }) => phase).filter((p, i, all) => p !== all[i - 1]);
+
 describe("a remap", () => {
   it("goes through all phases and ends when the last old connection has ended", async () => {
-    const cluster = await twoInstances();
+    const cluster = await open();
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining");
     await cluster.tick(30_000);
@@ -21,7 +34,435 @@ describe("a remap", () => {
     cluster.node("vm-a").close(publicA);
     await cluster.until(() => cluster.remap(id).phase === "completed");
     expect(cluster.remap(id)).toMatchObject({ outcome: "completed", flows: { atSwitch: 5, remaining: 0, closed: 5 } });
+    expect(kinds(cluster)).toEqual(["preparing", "arming", "switching", "draining", "finalizing", "completed"]);
     expect(cluster.node("vm-a").agentState).toMatchObject({ addresses: [], links: [], marks: [] });
     expect(cluster.ownerships).toEqual([`${publicA} vm-b`]);
+    expect(cluster.audits).toEqual(["address-add", "remap-create"]);
+  });
+
+  it("is the same one when the request comes again with its key, and another one refused while it runs", async () => {
+    const cluster = await open({ instances: 3 });
+    const request = cluster.request(publicA, "vm-b", {}, "once");
+    const [first, second] = await Promise.all([cluster.remaps.create(request), cluster.remaps.create(request)]);
+    expect(first.ok && second.ok && first.value.id === second.value.id).toBe(true);
+    expect(await refusalOf(cluster.remaps.create({ ...request, target: "vm-c" }))).toBe("INVALID_ARGUMENT");
+    expect(await refusalOf(cluster.create(publicA, "vm-c"))).toBe("REMAP_IN_PROGRESS");
+  });
+
+  it.each([
+    ["an unknown address", publicB, "vm-b", {}, "UNKNOWN_ADDRESS"],
+    ["an unknown target", publicA, "vm-z", {}, "UNKNOWN_INSTANCE"],
+    ["its own instance", publicA, "vm-a", {}, "SOURCE_IS_TARGET"],
+    ["a return path that is not built", publicA, "vm-b", { returnPath: "direct" }, "UNSUPPORTED"],
+    ["offline-source", publicA, "vm-b", { offlineSource: true }, "UNSUPPORTED"],
+    ["a channel that is not built", publicA, "vm-b", { channel: "gre" }, "UNSUPPORTED"],
+    ["a channel without room", publicA, "vm-b", { channel: "vxlan" }, "MTU_TOO_SMALL"],
+  ] as const)("refuses %s", async (_what, address, target, policy, code) => {
+    const cluster = await open();
+    expect(await refusalOf(cluster.create(address, target, policy))).toBe(code);
+    expect(cluster.remaps.list(undefined, false)).toEqual([]);
+  });
+
+  it("is refused while an agent that it needs, or any gateway, is away", async () => {
+    const cluster = await open({ gateways: 2 });
+    cluster.disconnect(cluster.node("vm-b"));
+    expect(await refusalOf(cluster.create(publicA, "vm-b"))).toBe("INSTANCE_DOWN");
+    cluster.connectAll();
+    await cluster.settle();
+    cluster.disconnect(cluster.node("gw2"));
+    expect(await refusalOf(cluster.create(publicA, "vm-b"))).toBe("GATEWAY_DOWN");
+    await cluster.inventory.removeGateway("gw2", "test");
+    expect(await refusalOf(cluster.create(publicA, "vm-b"))).toBe("none");
+  });
+
+  it("uses for the target the private address on which old flows may live, and keeps the source's until the drain ends", async () => {
+    const cluster = await open();
+    await cluster.addAddress(publicB, "vm-b");
+    const there = await cluster.created(publicA, "vm-b");
+    expect(there.targetPrivate).toBe("10.77.0.112");
+    await cluster.until(() => cluster.remap(there.id).phase === "draining");
+    expect((await cluster.created(publicB, "vm-a")).targetPrivate).toBe("10.77.0.111");
+    const back = await cluster.created(publicA, "vm-a");
+    expect(back.targetPrivate).toBe("10.77.0.11");
+  });
+});
+
+function lag(cluster: FakeCluster): void {
+  cluster.slowTracker = true;
+}
+
+function narrow(cluster: FakeCluster): void {
+  for (const gateway of cluster.gateways) gateway.mtu = 100;
+}
+
+describe("before the flip, a remap aborts by itself", () => {
+  const cases: readonly [string, (cluster: FakeCluster) => void, string, string][] = [
+    ["a node does not answer", (cluster) => cluster.disconnect(cluster.node("vm-b")), "NODE_TIMEOUT", "vm-b"],
+    ["the trackers lag", lag, "TRACKER_BEHIND", "snapshot"],
+    ["no proof comes back", narrow, "CHANNEL_UNPROVEN", "1500 bytes"],
+  ];
+  it.each(cases)("when %s", async (_what, disturb, code, word) => {
+    const cluster = await open();
+    const before = JSON.stringify(cluster.wanted(), bigintText);
+    const { id } = await cluster.created(publicA, "vm-b");
+    const answer = cluster.answerTracker.bind(cluster);
+    cluster.answerTracker = () => !cluster.slowTracker && answer();
+    disturb(cluster);
+    await cluster.until(() => cluster.remap(id).phase === "aborted", 15);
+    expect(cluster.remap(id)).toMatchObject({ outcome: "aborted", error: { code } });
+    expect(cluster.remap(id).error?.message).toContain(word);
+    cluster.connectAll();
+    await cluster.settle();
+    expect(JSON.stringify(cluster.wanted(), bigintText)).toBe(before);
+  });
+
+  it("when a smaller proof is all that comes back", async () => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    cluster.prove = () => {
+      for (const proof of cluster.gateways[0]?.gatewayState?.proofs ?? [])
+        cluster.gateways[0]?.noteProof(proof.id, "gw1", 1400);
+    };
+    await cluster.until(() => cluster.remap(id).phase === "aborted", 15);
+    expect(cluster.remap(id).error).toMatchObject({ code: "MTU_TOO_SMALL" });
+    expect(cluster.remap(id).error?.message).toContain("1400");
+  });
+
+  it("when a node can't bring its kernel into the state, with the node's own reason", async () => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    const target = cluster.node("vm-b");
+    target.faults = [{ code: "LIMIT_EXCEEDED", message: "the connection table is 95 % full", address: publicA }];
+    target.report();
+    await cluster.until(() => cluster.remap(id).phase.startsWith("abort"), 3);
+    target.faults = [];
+    await cluster.until(() => cluster.remap(id).phase === "aborted", 3);
+    expect(cluster.remap(id).error).toEqual({
+      code: "LIMIT_EXCEEDED",
+      message: "vm-b: the connection table is 95 % full",
+    });
+  });
+
+  it("but not when the fault is another address's", async () => {
+    const cluster = await open();
+    cluster.node("vm-b").faults = [{ code: "NODE_FAILED", message: "elsewhere", address: publicB }];
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+  });
+});
+
+describe("after the flip, a remap never aborts by itself", () => {
+  it("but waits for a gateway that is away, says so, and goes on when it is given up", async () => {
+    const cluster = await open({ gateways: 2 });
+    const { id } = await cluster.created(publicA, "vm-b");
+    const gateway = cluster.node("gw2");
+    cluster.nodes.forEach((node) => {
+      const check = node.onApply;
+      node.onApply = () => {
+        check?.();
+        if (gateway.gatewayState?.accepts.length === 1) cluster.disconnect(gateway);
+      };
+    });
+    await cluster.until(() => cluster.remap(id).phase === "switching" || gateway.session === undefined);
+    gateway.onApply = undefined;
+    cluster.node("gw1").onApply = undefined;
+    const arming = cluster.remap(id).phase !== "switching";
+    if (arming) cluster.connect(gateway);
+    await cluster.until(() => cluster.remap(id).phase === "switching");
+    if (gateway.session !== undefined) cluster.disconnect(gateway);
+    await cluster.tick(3_600_000);
+    await cluster.settle();
+    expect(cluster.remap(id).phase).toBe("switching");
+    expect(cluster.remap(id).waitingFor).toMatchObject([
+      { node: "gw2", what: expect.stringContaining("not connected") },
+    ]);
+    for (const node of cluster.nodes) node.onApply = undefined;
+    await cluster.inventory.removeGateway("gw2", "test");
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+  });
+
+  it("an abort is a remap back, and the same one when asked again", async () => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+    const abort = () => cluster.remaps.command(id, { kind: "abort", by: "me" }, "me");
+    const [first, second] = [await abort(), await abort()];
+    expect(first).toMatchObject({ ok: true, value: { source: "vm-b", target: "vm-a", targetPrivate: "10.77.0.11" } });
+    expect(second.ok && first.ok && second.value.id === first.value.id).toBe(true);
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.remap(id).flows).toMatchObject({ atSwitch: 5, remaining: 5, closed: 0 });
+  });
+
+  it("a source that is given up for good ends the drain as lost", async () => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining" && cluster.remap(id).flows.remaining === 5);
+    cluster.disconnect(cluster.node("vm-a"));
+    for (const node of cluster.nodes) node.onApply = undefined;
+    await cluster.inventory.removeInstance("vm-a", "test");
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.remap(id)).toMatchObject({ outcome: "source-lost", flows: { lost: 5, remaining: 0 } });
+  });
+});
+
+describe("the end of a drain", () => {
+  async function draining(policy = {}): Promise<{ cluster: FakeCluster; id: string; now: () => Remap }> {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b", policy);
+    await cluster.until(() => cluster.remap(id).phase === "draining" && cluster.remap(id).flows.remaining === 5);
+    return { cluster, id, now: () => cluster.remap(id) };
+  }
+
+  it("needs source, trackers and counters to agree for the linger", async () => {
+    const { cluster, now } = await draining();
+    cluster.tracked = 2;
+    cluster.node("vm-a").close(publicA);
+    await cluster.settle();
+    for (let second = 0; second < 10; second++) await cluster.tick(1_000).then(() => cluster.settle());
+    expect(now()).toMatchObject({ phase: "draining", waitingFor: [{ node: "tracker" }] });
+    cluster.tracked = 0;
+    for (let second = 0; second < 10; second++) {
+      cluster.node("vm-b").packets++;
+      cluster.node("vm-b").report();
+      await cluster.tick(1_000);
+      await cluster.settle();
+    }
+    expect(now().phase).toBe("draining");
+    await cluster.until(() => now().phase === "completed", 5);
+  });
+
+  it("cut resets what is left while the channel is up, and counts it", async () => {
+    const { cluster, id, now } = await draining();
+    void cluster.remaps.command(id, { kind: "cut", by: "me" }, "me");
+    await cluster.until(() => now().phase === "completed");
+    expect(now()).toMatchObject({ outcome: "cut", flows: { atSwitch: 5, cut: 5, remaining: 0, closed: 0 } });
+  });
+
+  it("the deadline cuts, when that is the policy", async () => {
+    const { cluster, now } = await draining({ deadlineMs: 20_000, onDeadline: "cut" });
+    await cluster.tick(10_000);
+    expect(now().phase).toBe("draining");
+    await cluster.until(() => now().phase === "completed");
+    expect(now().outcome).toBe("cut");
+  });
+
+  it("the deadline is waited past and said, when that is the policy", async () => {
+    const { cluster, id, now } = await draining({ deadlineMs: 1_000, onDeadline: "wait" });
+    await cluster.tick(60_000);
+    expect(now().waitingFor[0]?.what).toContain("past the deadline");
+    expect(await cluster.remaps.command(id, { kind: "release", by: "me" }, "me")).toMatchObject({
+      error: { code: "WRONG_PHASE" },
+    });
+  });
+
+  it("the channel is kept past the deadline until release, when that is the policy", async () => {
+    const { cluster, id, now } = await draining({ deadlineMs: 30_000, onDeadline: "keep" });
+    expect(await cluster.remaps.command(id, { kind: "release", by: "me" }, "me")).toMatchObject({
+      error: { code: "WRONG_PHASE" },
+    });
+    await cluster.tick(60_000);
+    expect(now().phase).toBe("draining");
+    for (const node of cluster.nodes) node.onApply = undefined;
+    void cluster.remaps.command(id, { kind: "release", by: "me" }, "me");
+    await cluster.until(() => now().phase === "completed");
+    expect(now()).toMatchObject({ flows: { lost: 5, remaining: 0 } });
+  });
+
+  it("the deadline can be moved, and taken away", async () => {
+    const { cluster, id, now } = await draining({ deadlineMs: 10_000, onDeadline: "cut" });
+    await cluster.remaps.command(id, { kind: "deadline", deadlineMs: 100_000 }, "me");
+    await cluster.tick(60_000);
+    expect(now().phase).toBe("draining");
+    await cluster.remaps.command(id, { kind: "deadline" }, "me");
+    await cluster.tick(600_000);
+    expect(now()).toMatchObject({ phase: "draining", policy: { onDeadline: "cut" } });
+    expect(now().policy.deadlineMs).toBeUndefined();
+  });
+});
+
+describe("without following", () => {
+  it("the address moves at once, without a channel, and the source resets what it had", async () => {
+    const cluster = await open();
+    for (const node of cluster.nodes) node.onApply = () => expect(node.agentState?.links ?? []).toEqual([]);
+    const { id } = await cluster.created(publicA, "vm-b", { follow: false });
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.remap(id).channel).toBeUndefined();
+    expect(cluster.node("vm-a").flowsOf(publicA)).toBe(0);
+    expect(cluster.gateways[0]?.gatewayState?.mappings).toMatchObject([{ private: "10.77.0.12" }]);
+  });
+
+  it("the address can leave an instance whose agent is gone", async () => {
+    const cluster = await open();
+    cluster.disconnect(cluster.node("vm-a"));
+    for (const node of cluster.nodes) node.onApply = undefined;
+    expect(await refusalOf(cluster.create(publicA, "vm-b"))).toBe("INSTANCE_DOWN");
+    const { id } = await cluster.created(publicA, "vm-b", { follow: false });
+    await cluster.until(() => cluster.remap(id).phase === "finalizing");
+    expect(cluster.gateways[0]?.gatewayState?.mappings).toMatchObject([{ private: "10.77.0.12" }]);
+  });
+});
+
+describe("more than one remap", () => {
+  it("twenty times to and fro with connections of every generation on both sides, none loses its way", async () => {
+    const cluster = await open();
+    const moves: string[] = [];
+    for (let turn = 0; turn < 20; turn++) {
+      const target = turn % 2 === 0 ? "vm-b" : "vm-a";
+      const { id } = await cluster.created(publicA, target);
+      await cluster.until(() => cluster.remap(id).phase === "draining");
+      cluster.node(target).open(publicA, 1);
+      await cluster.settle();
+      moves.push(id);
+      const previous = moves.at(-2);
+      if (previous !== undefined) await cluster.until(() => cluster.remap(previous).phase === "completed");
+    }
+    expect(cluster.remaps.list(undefined, true).length).toBe(1);
+    expect(cluster.node("vm-a").flowsOf(publicA)).toBe(15);
+    expect(cluster.node("vm-b").flowsOf(publicA)).toBe(10);
+    expect(cluster.agents.map(({ agentState }) => agentState?.links.length)).toEqual([1, 1]);
+    for (const agent of cluster.agents) agent.close(publicA);
+    await cluster.until(() => cluster.remaps.list(undefined, true).length === 0);
+    expect(cluster.agents.map(({ agentState }) => agentState?.links.length)).toEqual([0, 0]);
+  });
+
+  it("a second one from the target to a third moves the first source's channel with it", async () => {
+    const cluster = await open({ instances: 3 });
+    const first = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(first.id).phase === "draining");
+    cluster.node("vm-b").open(publicA, 2);
+    const second = await cluster.created(publicA, "vm-c");
+    await cluster.until(() => cluster.remap(second.id).phase === "draining");
+    expect(cluster.remap(first.id)).toMatchObject({ phase: "draining", target: "vm-b", flows: { remaining: 5 } });
+    const third = cluster.node("vm-c").agentState;
+    expect(third?.addresses[0]?.follows.map(({ owner }) => owner).sort()).toEqual(["vm-a", "vm-b"]);
+    expect(cluster.node("vm-b").agentState?.addresses[0]?.follows).toEqual([]);
+    expect(cluster.node("vm-a").agentState?.links).toMatchObject([{ peer: "vm-c" }]);
+    cluster.node("vm-b").close(publicA);
+    await cluster.until(() => cluster.remap(second.id).phase === "completed");
+    expect(cluster.remap(first.id).phase).toBe("draining");
+    expect(cluster.ownerships).toEqual([]);
+    cluster.node("vm-a").close(publicA);
+    await cluster.until(() => cluster.remap(first.id).phase === "completed");
+    expect(cluster.agents.map(({ agentState }) => agentState?.links.length)).toEqual([0, 0, 0]);
+  });
+
+  it("two addresses cross each other between the same instances", async () => {
+    const cluster = await open();
+    await cluster.addAddress(publicB, "vm-b");
+    cluster.node("vm-b").open(publicB, 3);
+    const [one, two] = await Promise.all([cluster.created(publicA, "vm-b"), cluster.created(publicB, "vm-a")]);
+    await cluster.until(() => [one, two].every(({ id }) => cluster.remap(id).phase === "draining"));
+    expect(new Set(cluster.node("vm-a").agentState?.links.map(({ id }) => id)).size).toBe(2);
+    expect(cluster.gateways[0]?.gatewayState?.mappings.map((mapping) => mapping.private)).toEqual([
+      "10.77.0.112",
+      "10.77.0.111",
+    ]);
+    for (const agent of cluster.agents) for (const address of [publicA, publicB]) agent.close(address);
+    await cluster.until(() => cluster.remaps.list(undefined, true).length === 0);
+  });
+});
+
+describe("a coordinator that takes over", () => {
+  it.each(["preparing", "arming", "switching", "draining", "finalizing"] as const)(
+    "goes on with a remap that is %s",
+    async (phase) => {
+      const cluster = await open({ gateways: 2 });
+      const { id } = await cluster.created(publicA, "vm-b");
+      cluster.slowStore = true;
+      for (let i = 0; i < 500 && cluster.remap(id).phase !== phase; i++) {
+        if (phase === "finalizing") cluster.node("vm-a").close(publicA);
+        cluster.prove();
+        for (const node of cluster.nodes) cluster.order(node) || cluster.hear(node);
+        cluster.finishWrite();
+        await cluster.tick(phase === "finalizing" ? 100 : 1);
+      }
+      expect(cluster.remap(id).phase).toBe(phase);
+      cluster.slowStore = false;
+      cluster.lead();
+      expect(cluster.remap(id).phase).toBe(phase);
+      cluster.connectAll();
+      cluster.node("vm-a").close(publicA);
+      await cluster.until(() => cluster.remap(id).phase === "completed");
+      expect(cluster.nodes.flatMap(({ refused }) => refused)).toEqual([]);
+    },
+  );
+
+  it("sends the ends nothing that could be older than what they have, until the gateways have answered", async () => {
+    const cluster = await open({ gateways: 2 });
+    const { id } = await cluster.created(publicA, "vm-b");
+    cluster.slowStore = true;
+    const source = cluster.node("vm-a");
+    for (let i = 0; i < 500 && source.agentState?.addresses[0]?.egress.kind !== "channel"; i++) {
+      cluster.prove();
+      for (const node of cluster.nodes) cluster.order(node) || cluster.hear(node);
+      if (cluster.stored().get(id)?.phase.kind !== "switching") cluster.finishWrite();
+      await cluster.tick(1);
+    }
+    expect(cluster.stored().get(id)?.phase).toEqual({ kind: "switching", stage: "flip" });
+    cluster.slowStore = false;
+    cluster.lead();
+    cluster.connect(source);
+    expect(source.inbox).toEqual([]);
+    cluster.connectAll();
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+    expect(source.agentState?.addresses[0]?.egress.kind).toBe("channel");
+  });
+
+  it("gives way when a node obeys a newer term, and stores nothing more", async () => {
+    const cluster = await open();
+    const node = cluster.node("vm-b");
+    node.held = { term: 99n, leader: "another", generation: 1n, digest: "00".repeat(32) };
+    node.report();
+    await cluster.settle();
+    expect(cluster.lost).toContain("term 99");
+    expect(await refusalOf(cluster.create(publicA, "vm-b"))).toBe("NOT_LEADER");
+  });
+
+  it("stops at once when the store does not take a write", async () => {
+    const cluster = await open();
+    cluster.slowStore = true;
+    const creating = cluster.create(publicA, "vm-b");
+    await cluster.flush();
+    cluster.failWrite();
+    expect(await refusalOf(creating)).toBe("STORE_UNAVAILABLE");
+    expect(cluster.lost).toContain("the store is away");
+  });
+});
+
+describe("the inventory", () => {
+  it("refuses what would make the edge ambiguous or a remap blind", async () => {
+    const cluster = await open();
+    const add = (wish: Parameters<typeof cluster.inventory.addAddress>[0]) =>
+      cluster.inventory.addAddress(wish, "test");
+    expect(await add({ address: publicA, instance: "vm-b" })).toMatchObject({ error: { code: "ADDRESS_EXISTS" } });
+    expect(await add({ address: publicB, instance: "vm-a", private: ip("10.77.0.11") })).toMatchObject({
+      error: { code: "PRIVATE_IN_USE" },
+    });
+    expect(await add({ address: publicB, instance: "vm-a", private: ip("10.77.0.99") })).toMatchObject({
+      error: { code: "UNKNOWN_PRIVATE" },
+    });
+    expect(await add({ address: ip("198.51.100.7"), instance: "vm-a" })).toMatchObject({
+      error: { code: "INVALID_ARGUMENT" },
+    });
+    expect(await add({ address: publicB, instance: "nobody" })).toMatchObject({ error: { code: "UNKNOWN_INSTANCE" } });
+    const { id } = await cluster.created(publicA, "vm-b");
+    expect(await cluster.inventory.removeAddress(publicA, "test")).toMatchObject({ error: { code: "ADDRESS_BUSY" } });
+    expect(cluster.inventory.addresses()).toMatchObject([{ address: publicA, remap: id }]);
+    expect(await cluster.inventory.removeInstance("vm-a", "test")).toMatchObject({ error: { code: "ADDRESS_BUSY" } });
+    expect(await cluster.inventory.removeGateway("gw1", "test")).toMatchObject({ error: { code: "WRONG_PHASE" } });
+  });
+
+  it("never lets a generation go down, also when an address is removed and added again", async () => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    cluster.node("vm-a").close(publicA);
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.inventory.addresses()).toMatchObject([{ instance: "vm-b", generation: 2n }]);
+    await cluster.inventory.removeAddress(publicA, "test");
+    await cluster.settle();
+    expect(cluster.gateways[0]?.gatewayState?.mappings).toEqual([]);
+    await cluster.addAddress(publicA, "vm-a");
+    expect(cluster.inventory.addresses()).toMatchObject([{ instance: "vm-a", generation: 3n }]);
+    expect(cluster.gateways[0]?.gatewayState?.mappings).toMatchObject([{ private: "10.77.0.11", generation: 3n }]);
   });
 });

@@ -1,0 +1,117 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { type Content, FencedNode } from "../../../src/coordinator/fenced-node.ts";
+import { type Fence, judgeFence } from "../../../src/node/fence.ts";
+import { emptyStatus } from "../../../src/node/status.ts";
+import type { DesiredState } from "../../../src/rpc/node-codec.ts";
+import { ip } from "../../support/fake-cluster.ts";
+import { FakeNode } from "../../support/fake-node.ts";
+
+const content = (link: number): Content => ({
+  kind: "gateway",
+  state: {
+    fabric: [],
+    publicPrefixes: [],
+    probeSource: ip("192.0.2.1"),
+    mappings: [],
+    accepts: [],
+    proofs: [{ id: "p", link, targetPrivate: ip("10.0.0.1"), mtu: 1500 }],
+  },
+});
+
+describe("a node under one leader", () => {
+  const fake = new FakeNode("gw1", "gateway", 1);
+  let sent: DesiredState[];
+  let ended: string[];
+  const session = { send: (desired: DesiredState) => void sent.push(desired), end: () => void ended.push("ended") };
+  const fenced = (term: bigint, name = "c1") => new FencedNode("gw1", "gateway", { term, name });
+  const hello = (held?: Fence) => ({ ...fake.hello(), ...(held && { held }) });
+  const lastFence = () => (sent.at(-1) as DesiredState).fence;
+
+  beforeEach(() => {
+    sent = [];
+    ended = [];
+  });
+
+  it("is given each content once, with a generation that goes up", () => {
+    const node = fenced(1n);
+    node.connect(hello(), session, 0);
+    for (const link of [1, 1, 2, 2, 1]) node.want(content(link));
+    expect(sent.map(({ fence }) => fence.generation)).toEqual([1n, 2n, 3n]);
+    expect(sent[0]?.fence.digest).toBe(sent[2]?.fence.digest);
+  });
+
+  it("is sent nothing when it holds exactly this already, by the same leader", () => {
+    const before = fenced(1n);
+    before.connect(hello(), session, 0);
+    before.want(content(1));
+    const held = lastFence();
+    before.connect(hello(held), session, 0);
+    expect(sent.length).toBe(1);
+    expect(before.facts().applied).toBeDefined();
+    expect(before.current).toBe(true);
+  });
+
+  it("is told the new term by a new leader, and counts only once it has acknowledged that", () => {
+    const before = fenced(1n);
+    before.connect(hello(), session, 0);
+    before.want(content(1));
+    const held = lastFence();
+    const after = fenced(2n, "c2");
+    after.connect(hello(held), session, 0);
+    after.want(content(1));
+    expect(lastFence()).toEqual({ ...held, term: 2n, leader: "c2" });
+    expect(judgeFence(held, lastFence())).toEqual({ kind: "repeat" });
+    expect(after.facts().applied).toBeUndefined();
+    after.report(session, { ...emptyStatus, applied: lastFence() }, 0);
+    expect(after.facts().applied).toEqual(content(1).state);
+  });
+
+  it("gets a generation above what it holds, even when the store has forgotten that", () => {
+    const node = fenced(3n);
+    const held = { term: 2n, leader: "c9", generation: 41n, digest: "ab".repeat(32) };
+    node.want(content(1));
+    node.connect(hello(held), session, 0);
+    expect(lastFence().generation).toBe(42n);
+    expect(judgeFence(held, lastFence())).toEqual({ kind: "apply" });
+    node.report(session, { ...emptyStatus, applied: { ...held, generation: 50n } }, 0);
+    expect(lastFence().generation).toBe(51n);
+  });
+
+  it("proves a leader stale that it has outlived", () => {
+    const newer = { term: 5n, leader: "c2", generation: 1n, digest: "ab".repeat(32) };
+    const node = fenced(4n);
+    node.want(content(1));
+    expect(node.connect(hello(newer), session, 0)).toEqual(newer);
+    expect(sent).toEqual([]);
+    const same = { ...newer, term: 4n };
+    expect(node.connect(hello(same), session, 0)).toEqual(same);
+    expect(judgeFence(newer, { ...newer, term: 4n, leader: "c1", generation: 9n }).kind).toBe("refuse");
+  });
+
+  it("keeps only the newest stream, and hears nothing from older ones", () => {
+    const node = fenced(1n);
+    const older = { send: () => undefined, end: () => void ended.push("older") };
+    node.connect(hello(), older, 0);
+    node.connect(hello(), session, 0);
+    expect(ended).toEqual(["older"]);
+    expect(node.disconnect(older)).toBe(false);
+    node.report(older, { ...emptyStatus, retired: [ip("10.0.0.9")] }, 0);
+    expect(node.facts().status.retired).toEqual([]);
+    expect(node.disconnect(session)).toBe(true);
+  });
+
+  it("tells faults of the state that it was given last, not of older ones", () => {
+    const node = fenced(1n);
+    node.connect(hello(), session, 0);
+    node.want(content(1));
+    const old = lastFence();
+    node.want(content(2));
+    const fault = { code: "NODE_FAILED", message: "no" } as const;
+    node.report(
+      session,
+      { ...emptyStatus, faults: [{ ...fault, fence: old }, { ...fault, fence: lastFence() }, fault] },
+      0,
+    );
+    expect(node.facts().faults.length).toBe(2);
+  });
+});

@@ -1,0 +1,87 @@
+import { describe, expect, it } from "vitest";
+import {
+  encodeEntry,
+  inventoryKey,
+  leaseKey,
+  obsoleteKeys,
+  recover,
+  remapKey,
+  StoredValueError,
+} from "../../../src/coordinator/stored.ts";
+import type { RemapRecord } from "../../../src/remap/record.ts";
+import { FakeCluster, ip, publicA, publicB } from "../../support/fake-cluster.ts";
+
+async function everyRecord() {
+  const cluster = new FakeCluster();
+  cluster.connectAll();
+  await cluster.settle();
+  await cluster.addAddress(publicA, "vm-a");
+  cluster.node("vm-a").open(publicA, 2);
+  const { id } = await cluster.created(publicA, "vm-b", { deadlineMs: 90_000 });
+  const records: RemapRecord[] = [];
+  for (let step = 0; step < 200; step++) {
+    const record = cluster.stored().get(id);
+    if (record !== undefined && record !== records.at(-1)) records.push(record);
+    cluster.prove();
+    for (const node of cluster.nodes) cluster.order(node) || cluster.hear(node);
+    if (cluster.remap(id).phase === "draining") cluster.node("vm-a").close(publicA);
+    await cluster.tick(50);
+  }
+  return records;
+}
+
+const lease = (beat: number) => encodeEntry({ leader: "c", endpoint: "e", process: "p", beat, released: false }, "w");
+const address = (at: typeof publicA, generation: bigint) =>
+  encodeEntry(
+    { kind: "address-set", record: { address: at, instance: "vm-a", private: ip("10.77.0.11"), generation } },
+    "w",
+  );
+
+describe("what is stored", () => {
+  it("comes back as it was, for every record of a remap's life", async () => {
+    const records = await everyRecord();
+    expect(records.length).toBeGreaterThan(8);
+    for (const record of records) {
+      const values = new Map([[remapKey(record.id, record.step), encodeEntry(record, "writer")]]);
+      expect(recover(values).remaps).toEqual([record]);
+    }
+    const all = new Map(records.map((record) => [remapKey(record.id, record.step), encodeEntry(record, "w")]));
+    expect(recover(all).remaps).toEqual([records.at(-1)]);
+  });
+
+  it("is folded in the order of its numbers, whatever the order of reading", () => {
+    const values = new Map([
+      [inventoryKey(10), address(publicA, 3n)],
+      [inventoryKey(9), address(publicA, 2n)],
+      [leaseKey(9n), lease(1)],
+      [leaseKey(10n), lease(1)],
+    ]);
+    const { inventory, lastEntry, lastTerm } = recover(values);
+    expect(inventory.addresses.get(publicA)?.generation).toBe(3n);
+    expect([lastEntry, lastTerm]).toEqual([10, 10n]);
+  });
+
+  it.each([
+    ["not JSON", new TextEncoder().encode("{")],
+    ["not an entry", encodeEntry({ kind: "address-set", record: {} }, "w")],
+    ["of a newer version", encodeEntry({ kind: "teleport" }, "w")],
+  ])("is refused by name when it is %s", (_what, data) => {
+    expect(() => recover(new Map([[inventoryKey(4), data]]))).toThrow(StoredValueError);
+    expect(() => recover(new Map([[inventoryKey(4), data]]))).toThrow(/inventory\.4/);
+  });
+
+  it("loses only keys that nobody can need again", () => {
+    const values = new Map<string, Uint8Array>();
+    for (let term = 1n; term <= 1_005n; term++) values.set(leaseKey(term), lease(1));
+    values.set(inventoryKey(1), address(publicA, 1n));
+    values.set(inventoryKey(2), address(publicB, 1n));
+    for (let n = 3; n <= 1_100; n++) values.set(inventoryKey(n), address(publicA, BigInt(n)));
+    const gone = obsoleteKeys(values, new Set());
+    expect(gone.filter((key) => key.startsWith("lease."))).toEqual(["lease.1", "lease.2", "lease.3", "lease.4"]);
+    expect(gone).toContain("inventory.1");
+    expect(gone).not.toContain("inventory.2");
+    expect(gone).not.toContain("inventory.100");
+    const left = new Map([...values].filter(([key]) => !gone.includes(key)));
+    expect(recover(left).inventory).toEqual(recover(values).inventory);
+  });
+});
