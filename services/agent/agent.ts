@@ -3,6 +3,7 @@
  *
  * Owns the state that is applied, with its fence, and the order in which the agent's parts learn of a new one.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { checkAgentState } from "../../src/dataplane/agent-check.ts";
 import { addFlows, setBoundPorts } from "../../src/dataplane/elements.ts";
 import { counterName } from "../../src/dataplane/names.ts";
@@ -82,15 +83,19 @@ export class Agent {
   }
 
   /**
-   * Applies a state, or refuses it; the coordinator is told at once. The disk follows: it is for a reboot of this host,
-   * while the order itself is kept by the coordinator and its fence by the kernel.
+   * Applies a state, or refuses it. The coordinator is told as soon as the kernel has it, for a switch waits for that; the
+   * agent's other parts and the disk follow. The disk is for a reboot of this host: the order itself is kept by the
+   * coordinator, and its fence by the kernel.
    */
   async take(desired: AgentDesired): Promise<void> {
     const verdict = judgeFence(this.fence ?? this.#parts.kernel.fence, desired.fence);
     if (verdict.kind === "refuse") this.#refuse({ code: "INVALID_ARGUMENT", message: verdict.reason }, desired.fence);
-    else this.#apply(desired);
+    const applied = verdict.kind !== "refuse" && this.#apply(desired);
     this.report();
-    if (this.#held !== desired) return;
+    if (!applied) return;
+    await nextTurn();
+    this.#tell(desired.state);
+    this.report();
     await this.#parts.store(desired).catch((error: unknown) => {
       this.#parts.log.error({ error }, "the state is not on the disk: a reboot would bring back an older one");
     });
@@ -120,20 +125,21 @@ export class Agent {
     });
   }
 
-  #apply(desired: AgentDesired): void {
+  /** True: the kernel has it. */
+  #apply(desired: AgentDesired): boolean {
     const { state, fence } = desired;
     const fault = this.#refusal(state) ?? this.#bringAbout(state, fence);
     if (fault !== undefined) {
       this.#refuse(fault, fence);
-      return;
+      return false;
     }
     this.#held = desired;
     this.#fault = undefined;
-    this.#tell(state);
     this.#parts.log.info(
       { generation: fence.generation, term: fence.term, links: state.links.length },
       "state applied",
     );
+    return true;
   }
 
   /** Why nothing of the state may be applied. */
