@@ -136,7 +136,7 @@ describe("the lab", () => {
 
   it("tells a service that died by itself from one that was stopped", async () => {
     process.kill((await serviceStatus("tracker3"))?.pid ?? Number.NaN, "SIGKILL");
-    await expect.poll(async () => (await serviceStatus("tracker3"))?.state).toBe("dead");
+    await expect.poll(async () => (await serviceStatus("tracker3"))?.state, { timeout: 5_000 }).toBe("dead");
     await mustLab("start", "tracker3");
   });
 
