@@ -6,8 +6,8 @@
  */
 import { predecessors } from "./chain.ts";
 import { removalWaits, trackerNode } from "./checklist.ts";
-import type { LinkTraffic, RemapState, Wait } from "./record.ts";
-import type { RemapFlows } from "./remap.ts";
+import { drainReportOf, linkReportOf, measure, withClosed } from "./figures.ts";
+import type { RemapState, Wait } from "./record.ts";
 import { noteTrouble } from "./switching.ts";
 import {
   amend,
@@ -48,54 +48,13 @@ function endOutcome(state: RemapState): "cut" | "completed" {
   return asked || state.live.flows.cut > 0 ? "cut" : "completed";
 }
 
-export function drainReportOf(state: RemapState, { view }: Pick<Context, "view">) {
-  const { source, address, sourceGeneration } = state.record;
-  const agent = view.world.agents.get(source);
-  if (agent?.connected !== true) return undefined;
-  return agent.status.drains.find((drain) => drain.address === address && drain.generation === sourceGeneration);
-}
-
-/** Figures of the remap's flows; what is not reported keeps its last value. */
-export function measure<S extends RemapState>(state: S, { view }: Pick<Context, "view">): S {
-  const { record, live } = state;
-  const drain = drainReportOf(state, { view });
-  const traffic = trafficOf(state, view);
-  const superseded = traffic.reduce((sum, link) => sum + link.superseded, 0);
-  const target = view.world.agents.get(record.target)?.status.drains;
-  const opened = target?.find((report) => report.address === record.address && report.generation === record.generation);
-  const figures = {
-    atSwitch: drain?.atSwitch ?? live.flows.atSwitch,
-    remaining: drain?.open ?? live.flows.remaining,
-    superseded,
-    cut: drain?.cut ?? live.flows.cut,
-    lost: live.flows.lost,
-    newAtTarget: opened?.opened ?? live.flows.newAtTarget,
-  };
-  return { ...state, live: { ...live, traffic, flows: withClosed(figures) } };
-}
-
-function withClosed(figures: Omit<RemapFlows, "closed">): RemapFlows {
-  const { atSwitch, remaining, superseded, cut, lost } = figures;
-  return { ...figures, closed: Math.max(0, atSwitch - remaining - superseded - cut - lost) };
-}
-
-function trafficOf({ record, live }: RemapState, view: Context["view"]): readonly LinkTraffic[] {
-  const link = (view.later.link ?? record.owners.find(({ owner }) => owner === record.source))?.link;
-  const report = view.world.agents.get(view.later.holder)?.status.links.find(({ id }) => id === link);
-  if (report === undefined || link === undefined) return live.traffic;
-  const { followedPackets: packets, followedBytes: bytes } = report;
-  const other = live.traffic.filter((entry) => entry.link !== link);
-  return [...other, { link, packets, bytes, superseded: Number(report.superseded) }];
-}
-
 /** Notes since when the source has no connection left and nothing moves in the channel. */
 function lookForQuiet<S extends RemapState>(state: S, context: Context): S {
   const { view, now } = context;
   const open = drainReportOf(state, context)?.open;
   const { quiet, tracked: _asked, ...live } = state.live;
   if (open !== 0) return { ...state, live };
-  const link = view.later.link?.link ?? state.record.owners.find(({ owner }) => owner === state.record.source)?.link;
-  const report = view.world.agents.get(view.later.holder)?.status.links.find(({ id }) => id === link);
+  const report = linkReportOf(state, view);
   const cut = state.record.phase.kind === "draining" && state.record.phase.cut;
   const counters = cut || report === undefined ? "" : `${report.followedPackets} ${report.returnedPackets}`;
   if (quiet?.counters === counters) return state;

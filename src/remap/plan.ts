@@ -181,7 +181,7 @@ function planOwners(request: RemapRequest, chain: Chain, targetPrivate: IpAddres
   const owners = [
     ...(request.policy.follow ? [{ owner: holder.instance, ownerPrivate: holder.private }] : []),
     ...former.map(({ id, source, sourcePrivate }) => ({ owner: source, ownerPrivate: sourcePrivate, remap: id })),
-  ].filter(({ owner }) => owner !== request.target);
+  ];
   const links = freeLinks(owners.length, usedLinks(input), input.recentLinks);
   const refusals: BatonError[] = [];
   const channels = new Map<string, ChosenChannel>();

@@ -16,6 +16,8 @@ import {
   settleWaits,
   sourceReturnWaits,
 } from "./checklist.ts";
+import { measure } from "./figures.ts";
+import { hasReached } from "./phase.ts";
 import { barrierMarkId, type RemapState, type SwitchStage, type Wait } from "./record.ts";
 import {
   amend,
@@ -35,7 +37,7 @@ type Switching = StateIn<"switching">;
 export function observeSwitching(state: Switching, _event: EventOf<"observed">, context: Context): Step {
   const { later } = context.view;
   if (later.settled) return overtaken(state, context);
-  const troubled = noteTrouble(state, context);
+  const troubled = noteTrouble(hasReached(state.record.phase, "return") ? measure(state, context) : state, context);
   if (later.exists)
     return stay(awaiting(troubled, [{ node: later.holder, what: "to take the address over", kind: "node" }], context));
   const { stage } = state.record.phase;

@@ -62,6 +62,8 @@ describe("a node under one leader", () => {
     expect(lastFence()).toEqual({ ...held, term: 2n, leader: "c2" });
     expect(judgeFence(held, lastFence())).toEqual({ kind: "repeat" });
     expect(after.facts().applied).toBeUndefined();
+    after.report(session, { ...emptyStatus, applied: held }, 0);
+    expect(after.facts().applied).toBeUndefined();
     after.report(session, { ...emptyStatus, applied: lastFence() }, 0);
     expect(after.facts().applied).toEqual(content(1).state);
   });

@@ -1,5 +1,6 @@
 /** Remaps from request to end, with nodes that have no kernel. Each test reads as what an operator would see. */
 import { describe, expect, it } from "vitest";
+import type { AgentState } from "../../../src/node/state.ts";
 import type { Remap } from "../../../src/remap/remap.ts";
 import { bigintText, FakeCluster, type FakeClusterOptions, ip, publicA, publicB } from "../../support/fake-cluster.ts";
 import { brokenInvariants } from "../../support/packet-invariants.ts";
@@ -181,6 +182,46 @@ describe("after the flip, a remap never aborts by itself", () => {
     await cluster.until(() => cluster.remap(id).phase === "draining");
   });
 
+  const withheld: readonly [string, string, (state: AgentState) => boolean, string][] = [
+    ["its target to open", "vm-b", (state) => state.addresses[0]?.holdOpens === false, "to open connections"],
+    [
+      "its source to answer by the channel",
+      "vm-a",
+      (state) => state.addresses[0]?.egress.kind === "channel",
+      "by channel",
+    ],
+    [
+      "its source to be past the switch",
+      "vm-a",
+      (state) => state.marks.some(({ snapshot }) => !snapshot),
+      "past the switch",
+    ],
+    [
+      "its target to be settled",
+      "vm-b",
+      (state) => state.addresses[0]?.follows[0]?.settled === true,
+      "to judge unknown",
+    ],
+  ];
+  it.each(withheld)("but waits for %s, and says so", async (_what, name, isHeld, word) => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    const order = cluster.order.bind(cluster);
+    let holding = true;
+    cluster.order = (node) => {
+      const [next] = node.inbox;
+      return holding && node.name === name && next?.kind === "agent" && isHeld(next.state) ? false : order(node);
+    };
+    for (let second = 0; second < 100; second++) {
+      await cluster.settle();
+      await cluster.tick(1_000);
+    }
+    expect(cluster.remap(id)).toMatchObject({ phase: "switching" });
+    expect(cluster.remap(id).waitingFor).toMatchObject([{ node: name, what: expect.stringContaining(word) }]);
+    holding = false;
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+  });
+
   it("an abort is a remap back, and the same one when asked again", async () => {
     const cluster = await open();
     const { id } = await cluster.created(publicA, "vm-b");
@@ -287,7 +328,9 @@ describe("without following", () => {
     const { id } = await cluster.created(publicA, "vm-b", { follow: false });
     await cluster.until(() => cluster.remap(id).phase === "completed");
     expect(cluster.remap(id).channel).toBeUndefined();
+    expect(cluster.remap(id)).toMatchObject({ outcome: "cut", flows: { cut: 5 } });
     expect(cluster.node("vm-a").flowsOf(publicA)).toBe(0);
+    expect(cluster.node("vm-a").agentState?.addresses).toEqual([]);
     expect(cluster.gateways[0]?.gatewayState?.mappings).toMatchObject([{ private: "10.77.0.12" }]);
   });
 
