@@ -67,12 +67,12 @@ async function messages(client: Client): Promise<{ messages: number; broken: boo
 export function faultsOf(measured: MeasuredRemap): string[] {
   const { kinds, delays, card } = measured;
   const late = delays.filter((flow) => flow.longestDelayMs >= longestSilenceMs);
-  const repeated = delays.filter((flow) => flow.repeated > 0);
+  const lost = delays.reduce((sum, flow) => sum + flow.lost, 0);
   const longest = Math.max(0, ...delays.map((flow) => flow.longestDelayMs));
   return [
     ...kinds.flatMap((kind) => Object.entries(kind.failures).map(([why, count]) => `${count} ${kind.kind}: ${why}`)),
     ...(late.length > 0 ? [`${late.length} flows were silent for up to ${Math.round(longest)} ms`] : []),
-    ...(repeated.length > 0 ? [`${repeated.length} flows had to send again`] : []),
+    ...(lost > 0 ? [`${lost} segments were lost`] : []),
     ...(card.privateSource > 0 ? [`${card.privateSource} packets with a private source`] : []),
     ...(card.resets > 0 ? [`${card.resets} resets`] : []),
   ];

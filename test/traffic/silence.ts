@@ -14,22 +14,31 @@ export interface FlowDelay {
   readonly longestDelayMs: number;
   /** When the byte that took longest was sent, microseconds since the epoch. */
   readonly sentAtUs: number;
-  /** Segments with bytes that the owner had sent before. */
+  /** Segments with bytes that the owner had sent before; it may have been in a hurry, with nothing lost. */
   readonly repeated: number;
+  /** Segments that did not arrive. */
+  readonly lost: number;
   readonly segments: number;
 }
 
 interface Sent {
   readonly atUs: number;
+  readonly start: number;
   /** Sequence number behind the last byte. */
   readonly end: number;
 }
 
+interface Judged {
+  readonly fromUs: number;
+  readonly untilUs: number;
+}
+
 interface FlowSendings {
-  readonly sent: Sent[];
+  /** What had not been sent before. */
+  readonly fresh: Sent[];
+  readonly all: Sent[];
   highest: number | undefined;
   repeated: number;
-  segments: number;
 }
 
 /**
@@ -59,14 +68,15 @@ function collectSendings(packets: Iterable<CapturedPacket>, source: string): Map
     const segment = packet.tcp;
     if (packet.source !== source || segment === undefined || segment.payloadBytes <= 0 || segment.rst) continue;
     const flow = flowName(packet, segment);
-    const known = byFlow.get(flow) ?? { sent: [], highest: undefined, repeated: 0, segments: 0 };
+    const known = byFlow.get(flow) ?? { fresh: [], all: [], highest: undefined, repeated: 0 };
     byFlow.set(flow, known);
     const end = (segment.sequence + segment.payloadBytes) >>> 0;
-    known.segments++;
+    const sent = { atUs: packet.atUs, start: segment.sequence, end };
+    known.all.push(sent);
     if (known.highest !== undefined && distance(known.highest, segment.sequence) < 0) known.repeated++;
     if (known.highest !== undefined && distance(known.highest, end) <= 0) continue;
     known.highest = end;
-    known.sent.push({ atUs: packet.atUs, end });
+    known.fresh.push(sent);
   }
   return byFlow;
 }
@@ -101,19 +111,14 @@ function collectArrivals(
   return { byFlow, firstUs, lastUs };
 }
 
-function judge(
-  flow: string,
-  sendings: FlowSendings,
-  arrivals: readonly Arrival[],
-  judged: { readonly fromUs: number; readonly untilUs: number },
-): FlowDelay {
+function judge(flow: string, sendings: FlowSendings, arrivals: readonly Arrival[], judged: Judged): FlowDelay {
   let longestDelayMs = 0;
   let sentAtUs = 0;
   let next = 0;
   let held: number | undefined;
   let heldSinceUs = 0;
   const early: Arrival[] = [];
-  for (const sent of sendings.sent) {
+  for (const sent of sendings.fresh) {
     if (sent.atUs > judged.untilUs) break;
     if (sent.atUs < judged.fromUs) continue;
     while ((held === undefined || distance(held, sent.end) > 0) && next < arrivals.length) {
@@ -130,7 +135,20 @@ function judge(
     longestDelayMs = delayMs;
     sentAtUs = sent.atUs;
   }
-  return { flow, longestDelayMs, sentAtUs, repeated: sendings.repeated, segments: sendings.segments };
+  const lost = countLost(sendings.all, arrivals, judged);
+  return { flow, longestDelayMs, sentAtUs, repeated: sendings.repeated, lost, segments: sendings.all.length };
+}
+
+/** Segments are not cut or joined on the way, so each that arrives is one that was sent. */
+function countLost(sent: readonly Sent[], arrivals: readonly Arrival[], judged: Judged): number {
+  const ways = new Map<string, number>();
+  const count = (segment: { readonly start: number; readonly end: number }, change: number) => {
+    const key = `${segment.start} ${segment.end}`;
+    ways.set(key, (ways.get(key) ?? 0) + change);
+  };
+  for (const segment of sent) if (segment.atUs >= judged.fromUs && segment.atUs <= judged.untilUs) count(segment, 1);
+  for (const arrival of arrivals) count(arrival, -1);
+  return [...ways.values()].reduce((lost, missing) => lost + Math.max(0, missing), 0);
 }
 
 /** The end of what is held without a gap, when `arrival` and what came too early are joined to it. */

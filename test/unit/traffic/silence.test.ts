@@ -62,7 +62,7 @@ describe("the silence of a flow between two captures", () => {
       ],
       600,
     );
-    expect(flow).toMatchObject({ longestDelayMs: 221, sentAtUs: 20_000, repeated: 1 });
+    expect(flow).toMatchObject({ longestDelayMs: 221, sentAtUs: 20_000, repeated: 1, lost: 1 });
   });
 
   it("lasts until the capture's end when nothing arrives any more", () => {
@@ -75,6 +75,19 @@ describe("the silence of a flow between two captures", () => {
       600,
     );
     expect(flow?.longestDelayMs).toBe(580);
+  });
+
+  it("has lost nothing when an impatient sender repeats what arrives twice", () => {
+    const sent: Sending[] = [
+      [0, 100],
+      [8, 100],
+    ];
+    const arrived: Sending[] = [
+      [9, 100],
+      [10, 100],
+    ];
+    const [flow] = delaysOf(sent, arrived, 600);
+    expect(flow).toMatchObject({ longestDelayMs: 9, repeated: 1, lost: 0 });
   });
 
   it("is not judged before the client's capture begins", () => {
