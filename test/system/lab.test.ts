@@ -91,7 +91,8 @@ describe("the lab", () => {
 
   it("maps the public addresses to the first two instances", async () => {
     const { stdout } = await baton("addresses", "list", "--json");
-    expect(JSON.parse(stdout)).toMatchObject([
+    const addresses = JSON.parse(stdout) as { readonly address: string }[];
+    expect(addresses.toSorted((a, b) => (a.address < b.address ? -1 : 1))).toMatchObject([
       { address: "203.0.113.10", instance: "vm-a", private: "10.77.0.11" },
       { address: "203.0.113.11", instance: "vm-b", private: "10.77.0.12" },
     ]);
