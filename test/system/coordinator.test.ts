@@ -207,6 +207,41 @@ describe("coordinators on NATS", () => {
     expect([...new Set(seen)]).toEqual(["preparing", "arming", "switching", "draining", "finalizing", "completed"]);
   });
 
+  it("answer what an operator asks, whichever of them is asked", async () => {
+    await open(2);
+    const wish = { address: publicA, target: "vm-b", policy: { lingerMs: 200 } };
+    const preview = await bench.wait("the trackers to answer", () =>
+      bench.calls.previewRemap(wish).catch(() => undefined),
+    );
+    expect(preview).toMatchObject({
+      source: "vm-a",
+      targetPrivate: "10.77.0.12",
+      channel: { kind: "direct", mtu: 1500 },
+      refusals: [],
+    });
+    const unbuilt = await bench.calls.previewRemap({ ...wish, target: "vm-a", policy: { returnPath: "direct" } });
+    expect(unbuilt.refusals.map(({ code }) => code)).toEqual(["UNSUPPORTED", "SOURCE_IS_TARGET"]);
+    const { id } = await bench.create();
+    const seen: RemapPhase[] = [];
+    for await (const remap of bench.calls.watchRemap(id)) {
+      seen.push(remap.phase);
+      if (remap.phase !== "draining" || remap.flows.remaining === 0) continue;
+      bench.nodeNamed("vm-a").node.close(publicA);
+      bench.nodeNamed("vm-a").report();
+    }
+    expect(seen.at(-1)).toBe("completed");
+    expect(await bench.calls.listRemaps({ openOnly: false })).toMatchObject([{ id }]);
+    expect(await bench.calls.listRemaps({ openOnly: true })).toEqual([]);
+    const members = await bench.calls.listMembers();
+    for (const name of ["tracker1", "vm-a", "vm-b", "gw1", "gw2"])
+      expect(members).toContainEqual(expect.objectContaining({ name, state: "alive" }));
+    const shards = await bench.calls.listShards();
+    expect(shards).toHaveLength(32);
+    expect(new Set(shards.map(({ primary }) => primary))).toEqual(new Set(["tracker1"]));
+    await expect(bench.calls.moveShard(3, "tracker1")).rejects.toMatchObject({ received: { code: "UNSUPPORTED" } });
+    for await (const flows of bench.calls.listFlows({ address: publicA, limit: 10 })) expect(flows).toEqual([]);
+  });
+
   it.each(["preparing", "arming", "switching"] as const)(
     "go on after the leader was killed while a remap was %s",
     async (phase) => {
