@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
 import { connectBus } from "../../src/bus/nats.ts";
-import { logGroups } from "../../src/dataplane/agent-ruleset.ts";
+import { logGroups } from "../../src/dataplane/names.ts";
 import { ConntrackEvents, conntrackUsage } from "../../src/kernel/conntrack.ts";
 import { NflogSubscription } from "../../src/kernel/nflog.ts";
 import type { LoggedPacket } from "../../src/kernel/nflog-source.ts";

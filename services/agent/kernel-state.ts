@@ -5,11 +5,12 @@
  * transaction with the fence; what only the old rules needed goes last. Every step may be repeated, and a crash between
  * two of them is mended by the next apply.
  */
-import { type AgentHost, noObjects, renderAgentRuleset, type TableObjects } from "../../src/dataplane/agent-ruleset.ts";
+import { noObjects, renderAgentRuleset, type TableObjects } from "../../src/dataplane/agent-ruleset.ts";
 import { removeFence, renderFence } from "../../src/dataplane/fence-table.ts";
 import { connectionMark, type MarkLayout } from "../../src/dataplane/mark.ts";
 import { tableName } from "../../src/dataplane/names.ts";
 import { type Routing, renderRouting } from "../../src/dataplane/routing.ts";
+import type { AgentHost } from "../../src/dataplane/rule-scope.ts";
 import type { IpAddress } from "../../src/flow/address.ts";
 import { dumpConntrack, openConntrack, setConntrackMark } from "../../src/kernel/conntrack.ts";
 import { hasTable, readFence } from "../../src/kernel/fence-table.ts";

@@ -7,7 +7,8 @@ import { mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate, setInterval } from "node:timers/promises";
-import { type GatewayDevices, proofReplyGroup } from "../../src/dataplane/gateway-ruleset.ts";
+import type { GatewayDevices } from "../../src/dataplane/gateway-ruleset.ts";
+import { logGroups } from "../../src/dataplane/names.ts";
 import { proofSnapBytes } from "../../src/dataplane/proof.ts";
 import { parsePrefix } from "../../src/flow/address.ts";
 import { listDevices, requireLink } from "../../src/kernel/link.ts";
@@ -89,7 +90,7 @@ async function serve(config: GatewayConfig, log: Logger, signal: AbortSignal): P
   const report = (): void => client.report(gateway.status());
   const failed = new AbortController();
   await using _proofs = await NflogSubscription.open({
-    groups: [proofReplyGroup],
+    groups: [logGroups.proofAtGateway],
     snapBytes: proofSnapBytes,
     handle(packets) {
       if (packets.filter((packet) => prover.receive(packet.payload)).length > 0) report();

@@ -9,15 +9,13 @@
  */
 import { familyOf, formatPrefix, type IpAddress, type Prefix } from "../flow/address.ts";
 import type { GatewayState } from "../node/state.ts";
-import { tableName } from "./names.ts";
+import { logGroups, tableName } from "./names.ts";
 import { proofSnapBytes } from "./proof.ts";
 
 /** Elements of each translation table. */
 export const mappingsMax = 65_536;
 /** Accepts that may be on their way out at a time. */
 export const retiringMax = 1_024;
-/** Netlink log group of proof packets that came back. */
-export const proofReplyGroup = 7703;
 
 /** Proof packets that are looked at, a second; a flood of forged ones must not fill the log socket. */
 const proofsPerSecond = 2_000;
@@ -174,7 +172,7 @@ function renderRules(devices: GatewayDevices, input: RuleInput): string {
 function proofRules(probe: IpAddress): readonly string[] {
   const limit = `limit rate ${proofsPerSecond}/second burst ${proofsBurst} packets`;
   return [
-    `ip daddr ${probe} ${limit} log group ${proofReplyGroup} snaplen ${proofSnapBytes}`,
+    `ip daddr ${probe} ${limit} log group ${logGroups.proofAtGateway} snaplen ${proofSnapBytes}`,
     `ip daddr ${probe} ${drop("proofs_returned")}`,
   ];
 }

@@ -4,6 +4,9 @@ import type { LinkId } from "../node/state.ts";
 
 export const tableName = "inet baton";
 
+/** nflog groups. */
+export const logGroups = { unknown: 7701, proofAtOwner: 7702, proofAtGateway: 7703 } as const;
+
 /** Bounds of the sets, elements. */
 export const followEntriesMax = 1_048_576;
 const handshakeEntriesMax = 65_536;
@@ -70,4 +73,8 @@ export function counterName(kind: CounterKind, link: LinkId): string {
 
 function addressKey(address: IpAddress): string {
   return address.replaceAll(/[.:]/g, "_");
+}
+
+export function channelDeviceName(link: LinkId): string {
+  return `baton${link}`;
 }

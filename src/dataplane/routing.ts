@@ -4,9 +4,10 @@
  * A packet's mark chooses the routing table of its link. The tunnel's own outer packets inherit the mark: they are
  * locally made, so a rule before sends them to the main table, and the owner's table throws the fabric's prefixes.
  */
-import { formatPrefix, type IpAddress, ipAddressFromBytes } from "../flow/address.ts";
+import { formatPrefix, type IpAddress, ipAddressFromBytes, isIpv4Prefix } from "../flow/address.ts";
 import type { AgentState, Link, LinkId } from "../node/state.ts";
 import { type MarkLayout, packetMark } from "./mark.ts";
+import { channelDeviceName } from "./names.ts";
 
 export const vxlanPort = 47_890;
 /** Ethernet, IPv4, UDP and VXLAN headers. */
@@ -114,7 +115,9 @@ function linkRoutes(state: AgentState, link: Link, host: RoutingHost): Route[] {
   const table = tableBase + link.id;
   const device = deviceName(link, host);
   if (!link.ownerEnd) return [{ table, destination: `${link.peerPrivate}/32`, kind: "unicast", device }];
-  const fabric = state.fabric.map((prefix): Route => ({ table, destination: formatPrefix(prefix), kind: "throw" }));
+  const fabric = state.fabric
+    .filter(isIpv4Prefix)
+    .map((prefix): Route => ({ table, destination: formatPrefix(prefix), kind: "throw" }));
   return [...fabric, { table, destination: "default", kind: "unicast", device, via: link.peerPrivate }];
 }
 
@@ -149,10 +152,6 @@ function sysctls(state: AgentState, forwarding: readonly string[], host: Routing
   }
   for (const link of state.links) if (link.kind !== "direct") perDevice(deviceName(link, host), "rp_filter", "2");
   return wanted;
-}
-
-export function channelDeviceName(link: LinkId): string {
-  return `baton${link}`;
 }
 
 function deviceName(link: Link, host: RoutingHost): string {

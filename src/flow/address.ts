@@ -47,6 +47,10 @@ export function familyOf(address: IpAddress): AddressFamily {
   return address.includes(":") ? 6 : 4;
 }
 
+export function isIpv4Prefix(prefix: Prefix): boolean {
+  return familyOf(prefix.address) === 4;
+}
+
 export function prefixContains(prefix: Prefix, address: IpAddress): boolean {
   if (familyOf(prefix.address) !== familyOf(address)) return false;
   return networkOf(address, prefix.length) === prefix.address;

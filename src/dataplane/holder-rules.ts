@@ -1,0 +1,136 @@
+/**
+ * The holder's rules: whose is a packet that arrives for a followed address, and what becomes of return traffic.
+ * The table in SPEC.md ("The decision at the holder") says the same in words.
+ */
+import type { AgentAddress, Link } from "../node/state.ts";
+import { formatMark, packetMark } from "./mark.ts";
+import { chainFor, counterName, type FollowSet, logGroups, setName } from "./names.ts";
+import { type Chain, inbound, outbound, pureSyn, type RuleScope } from "./rule-scope.ts";
+
+/** A handshake's answers are retransmitted for about this long (tcp_synack_retries 5: 1+2+4+8+16+32 s). */
+const halfSeconds = 64;
+/** The owner must not answer for a flow of the holder's while it might still have a half-open one of that name. */
+const ownSynSeconds = 128;
+
+/** More unknown packets than this are dropped: connections repeat theirs, scans don't matter. */
+const unknownLimit = "limit rate over 20000/second burst 5000 packets";
+const lookupLimit = "limit rate 500/second burst 500 packets";
+
+const synAck = "tcp flags & (syn | ack) == (syn | ack)";
+
+/** Into the channel: translated without state, and past connection tracking. */
+export function toOwner(scope: RuleScope, link: Link): string[] {
+  return [
+    "notrack",
+    scope.setMark(packetMark(scope.host.marks, "followed", link.id)),
+    `ip saddr != ${scope.state.probeSource} counter name ${counterName("followed", link.id)}`,
+    `ip daddr set ${link.peerPrivate} accept`,
+  ];
+}
+
+/** Return traffic. The mark comes first: a full set must cost a flow its place in the set, never its packets. */
+export function fromOwner(scope: RuleScope, link: Link): string[] {
+  const set = (kind: FollowSet) => `@${setName.ofLink(kind, link.id)}`;
+  const pass = [
+    "notrack",
+    scope.setMark(packetMark(scope.host.marks, "returned", link.id)),
+    `ip daddr ${scope.state.probeSource} accept`,
+    `counter name ${counterName("returned", link.id)}`,
+  ];
+  if (!scope.follows(link)) return [`ip daddr != ${scope.state.probeSource} accept`, ...pass];
+  return [
+    `meta l4proto tcp ${outbound} ${set("own_syn")} counter name ${counterName("refused", link.id)} drop`,
+    ...pass,
+    "meta l4proto != tcp accept",
+    "tcp flags & rst == rst accept",
+    `${synAck} update ${set("half")} { ${outbound} timeout ${halfSeconds}s }`,
+    `${synAck} accept`,
+    `${outbound} ${set("closing")} accept`,
+    `update ${set("learnt")} { ${outbound} }`,
+  ];
+}
+
+export function decisionChains(scope: RuleScope, address: AgentAddress): Chain[] {
+  return [
+    { name: chainFor.decide(address.private), rules: decide(address) },
+    { name: chainFor.syn(address.private), rules: decideSyn(address) },
+    { name: chainFor.unknown(address.private), rules: decideUnknown(scope, address) },
+  ];
+}
+
+/** Rules 2 to 5 of the decision: what can be told from the packet and the sets alone. */
+function decide(address: AgentAddress): string[] {
+  const kinds = ["follow", "learnt", "half", "closing"] as const;
+  return [
+    `${pureSyn} goto ${chainFor.syn(address.private)}`,
+    ...address.follows.flatMap(({ link }) =>
+      kinds.map((kind) => `${inbound} @${setName.ofLink(kind, link)} goto ${chainFor.follow(link)}`),
+    ),
+  ];
+}
+
+function decideSyn(address: AgentAddress): string[] {
+  const kinds = ["half", "follow", "learnt"] as const;
+  return [
+    ...address.follows.flatMap(({ link }) =>
+      kinds.map((kind) => `${inbound} @${setName.ofLink(kind, link)} goto ${chainFor.follow(link)}`),
+    ),
+    ...address.follows.map(({ link }) => {
+      const closing = `@${setName.ofLink("closing", link)}`;
+      return `${inbound} ${closing} counter name ${counterName("superseded", link)} delete ${closing} { ${inbound} }`;
+    }),
+    ...address.follows.map(
+      ({ link }) => `update @${setName.ofLink("own_syn", link)} { ${inbound} timeout ${ownSynSeconds}s }`,
+    ),
+  ];
+}
+
+/** Rules 6 and 7: after connection tracking has spoken. */
+function decideUnknown(scope: RuleScope, address: AgentAddress): string[] {
+  const known = [
+    `meta mark & ${formatMark(scope.host.marks.mask)} != 0 accept`,
+    "ct state != invalid accept",
+    ...address.follows.flatMap(({ link }) =>
+      (["own_syn", "own"] as const).map((kind) => `${inbound} @${setName.ofLink(kind, link)} accept`),
+    ),
+    `tcp dport != @${setName.ofAddress("bound", address.private)} socket wildcard 0 accept`,
+  ];
+  const ask = `${lookupLimit} log group ${logGroups.unknown} snaplen 128`;
+  const [only, ...others] = address.follows;
+  if (only === undefined) return known;
+  const count = `counter name ${counterName("unknown", only.link)}`;
+  if (others.length > 0) return [...known, ask, `${count} drop`];
+  const policy = only.settled ? only.unknown : "follow";
+  switch (policy) {
+    case "follow":
+      return [...known, `${unknownLimit} drop`, ask, `${count} goto ${chainFor.follow(only.link)}`];
+    case "drop":
+      return [...known, ask, `${count} drop`];
+    case "reset":
+      return [...known, ask, `${count} reject with tcp reset`];
+    default:
+      throw new RangeError(`unknown policy ${policy satisfies never}`);
+  }
+}
+
+/** Sources are rewritten last: rewritten before routing, the host's own address would be a martian. */
+export function returnSources(scope: RuleScope): string[] {
+  return scope.state.links
+    .filter((link) => !link.ownerEnd)
+    .map((link) => {
+      const returned = scope.hasMark(packetMark(scope.host.marks, "returned", link.id));
+      return `${returned} ip saddr ${link.peerPrivate} ip saddr set ${link.localPrivate}`;
+    });
+}
+
+/** A connection of the holder's own must not take the name of a followed flow: it gets another port. */
+export function ownPorts(scope: RuleScope): string[] {
+  return scope.state.addresses.flatMap((address) =>
+    address.follows.flatMap(({ link }) =>
+      (["follow", "learnt", "half"] as const).map((kind) => {
+        const clash = `ip saddr ${address.private} ${pureSyn} ${outbound} @${setName.ofLink(kind, link)}`;
+        return `${clash} snat ip to ${address.private}:32768-60999 fully-random`;
+      }),
+    ),
+  );
+}

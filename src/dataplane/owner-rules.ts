@@ -1,0 +1,66 @@
+/** The owner's rules: what comes through a channel, and what goes back into it. */
+import type { IpAddress } from "../flow/address.ts";
+import type { AgentAddress } from "../node/state.ts";
+import { arrivedMark, connectionMark, packetMark } from "./mark.ts";
+import { chainFor, counterName, logGroups, setName } from "./names.ts";
+import { pureSyn, type RuleScope } from "./rule-scope.ts";
+
+/** A SYN that came through a channel may only reach a connection that is there: no listener answers it. */
+export function neverOpen(scope: RuleScope, address: IpAddress): string[] {
+  const arrived = `${scope.hasMark(arrivedMark(scope.host.marks))} ip daddr ${address} ${pureSyn}`;
+  const owned = scope.state.addresses.some((candidate) => candidate.private === address);
+  const bound = owned ? `tcp dport != @${setName.ofAddress("bound", address)} ` : "";
+  return [
+    `${arrived} ct state established,related accept`,
+    `${arrived} ${bound}socket wildcard 0 accept`,
+    `${arrived} drop`,
+  ];
+}
+
+/** Flows of containers behind this host's own translation are the host's flows too. */
+export function forwardedEgress(scope: RuleScope, address: AgentAddress): string[] {
+  if (address.egress.kind === "normal") return [];
+  const external = `ip daddr != ${scope.fabric}`;
+  const target = `goto ${chainFor.egress(address.private)}`;
+  return [
+    `ct direction reply ct original ip daddr ${address.private} ${external} ip saddr != ${address.private} ${target}`,
+    `ct direction original ct reply ip daddr ${address.private} ${external} ip saddr != ${address.private} ${target}`,
+  ];
+}
+
+/** Proofs that came by the way of followed packets, routed as these are: their copy is answered by the agent. */
+export function catchProofs(scope: RuleScope): string[] {
+  return scope.state.links
+    .filter((link) => link.ownerEnd)
+    .map((link) => {
+      const proof = `ip saddr ${scope.state.probeSource} ip daddr ${link.localPrivate} tcp dport ${link.id}`;
+      return `${scope.hasMark(arrivedMark(scope.host.marks))} ${proof} log group ${logGroups.proofAtOwner} drop`;
+    });
+}
+
+/**
+ * Where the external traffic of a private address goes. "New" needs proof: a first SYN that this host itself sent
+ * after the switch. Everything else is taken for old, known to connection tracking or not.
+ */
+export function egress(scope: RuleScope, address: AgentAddress): string[] {
+  const { marks } = scope.host;
+  const old = connectionMark(marks, "old", address.generation);
+  const opens = `${pureSyn} ct state new`;
+  switch (address.egress.kind) {
+    case "normal":
+      return [];
+    case "armed":
+      return [`${opens} ${scope.setConnectionMark(old)}`];
+    case "channel": {
+      const fresh = connectionMark(marks, "new", address.generation);
+      return [
+        `${opens} ${scope.connectionHas("!=", old)} ${scope.setConnectionMark(fresh)}`,
+        `${scope.connectionHas("==", fresh)} accept`,
+        scope.setMark(packetMark(marks, "egress", address.egress.link)),
+        `counter name ${counterName("returned", address.egress.link)} accept`,
+      ];
+    }
+    default:
+      throw new RangeError(`unknown egress ${address.egress satisfies never}`);
+  }
+}
