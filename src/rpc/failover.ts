@@ -83,7 +83,7 @@ export class Failover implements Disposable {
       } catch (error) {
         signal.throwIfAborted();
         const received = fromServiceError(error);
-        if (!resumable || routable(received) === undefined) throw new CallFailed(received, isUnreachable(received));
+        if (!resumable || routable(received, this.#endpoints) === undefined) throw new CallFailed(received, isUnreachable(received));
       } finally {
         await messages.return();
       }
@@ -108,7 +108,7 @@ export class Failover implements Disposable {
       } catch (error) {
         signal.throwIfAborted();
         const received = fromServiceError(error);
-        const outcome = routable(received);
+        const outcome = routable(received, this.#endpoints);
         if (outcome === undefined) throw new CallFailed(received);
         if (!repeatable && isUnreachable(received) && !wasNeverSent(received))
           throw new CallFailed(uncertain(received), true);
@@ -152,11 +152,14 @@ async function openStream<T>(
 }
 
 /** What another coordinator might answer better; undefined: this is the answer. */
-function routable(received: ReceivedError): TryOutcome | undefined {
+function routable(received: ReceivedError, endpoints: readonly string[]): TryOutcome | undefined {
   if (isUnreachable(received)) return { kind: "unreachable", cause: causeOf(received) };
   if (received.code !== "NOT_LEADER") return undefined;
   const leader = received.details["leader"];
-  return leader !== undefined && parseEndpoint(leader) ? { kind: "not-leader", leader } : { kind: "not-leader" };
+  const named = leader === undefined ? undefined : parseEndpoint(leader);
+  // A caller on unix sockets may not be on the cluster's network: whoever has that address here may be a stranger.
+  const isForeign = named?.kind === "tcp" && endpoints.every((known) => parseEndpoint(known)?.kind === "unix");
+  return named === undefined || isForeign ? { kind: "not-leader" } : { kind: "not-leader", leader: named.text };
 }
 
 function uncertain(received: ReceivedError): ReceivedError {
