@@ -57,7 +57,7 @@ function gatewayConfig(plan: LabPlan, directory: LabDirectory, host: Host): obje
     coordinators: endpointsOf(plan, "coordinator", coordinatorPort),
     publicDevice: "eth0",
     fabricDevice: "eth1",
-    publicPrefixes: publicPrefixes.filter(isIpv4Prefix),
+    publicPrefixes: [...publicPrefixes],
     stateDirectory: directory.data(host.name),
     admin,
   };
@@ -85,18 +85,13 @@ function coordinatorConfig(plan: LabPlan, directory: LabDirectory, host: Host): 
     listen: [`${fabricAddress(host)}:${coordinatorPort}`, `unix:${directory.socket(host.name)}`],
     trackers: endpointsOf(plan, "tracker", trackerPort),
     nats: natsClient(plan),
-    fabric: fabricPrefixes.filter(isIpv4Prefix),
-    publicPrefixes: publicPrefixes.filter(isIpv4Prefix),
+    fabric: [...fabricPrefixes],
+    publicPrefixes: [...publicPrefixes],
     probeSource,
     addresses: firstPublicAddresses.map((address, index) => ({ address, instance: instances[index]?.name })),
     store: { replicas: replicasOf(plan) },
     admin,
   };
-}
-
-/** The data plane does IPv4 only, as yet. */
-function isIpv4Prefix(prefix: string): boolean {
-  return !prefix.includes(":");
 }
 
 const admin = { listen: `127.0.0.1:${adminPort}` };

@@ -1,5 +1,5 @@
 /** Requests about addresses, instances and gateways, as the leader answers them. */
-import type { IpAddress } from "../flow/address.ts";
+import { compareIpAddresses, type IpAddress } from "../flow/address.ts";
 import { type AddressWish, planAddress } from "../inventory/inventory.ts";
 import { holderOf } from "../remap/chain.ts";
 import type { BatonError } from "../remap/error.ts";
@@ -25,7 +25,8 @@ export class InventoryDesk {
   }
 
   addresses(): readonly AddressView[] {
-    return [...this.#cluster.inventory.addresses.keys()].flatMap((address) => this.#addressView(address) ?? []);
+    const addresses = [...this.#cluster.inventory.addresses.keys()].sort(compareIpAddresses);
+    return addresses.flatMap((address) => this.#addressView(address) ?? []);
   }
 
   addAddress(wish: AddressWish, by: string): Promise<Answer<AddressView>> {
@@ -123,7 +124,8 @@ export class InventoryDesk {
   }
 
   #nodesOf(kind: "agent" | "gateway") {
-    return [...this.#cluster.inventory.nodes.values()].filter((node) => node.kind === kind);
+    const nodes = [...this.#cluster.inventory.nodes.values()].filter((node) => node.kind === kind);
+    return nodes.sort((left, right) => (left.name < right.name ? -1 : 1));
   }
 
   #addressView(address: IpAddress): AddressView | undefined {

@@ -56,6 +56,14 @@ export function prefixContains(prefix: Prefix, address: IpAddress): boolean {
   return networkOf(address, prefix.length) === prefix.address;
 }
 
+/** For sorting: IPv4 before IPv6, each by number. */
+export function compareIpAddresses(left: IpAddress, right: IpAddress): number {
+  if (familyOf(left) !== familyOf(right)) return familyOf(left) - familyOf(right);
+  const [a, b] = [ipAddressToBytes(left), ipAddressToBytes(right)];
+  const at = a.findIndex((byte, index) => byte !== b[index]);
+  return at < 0 ? 0 : (a[at] ?? 0) - (b[at] ?? 0);
+}
+
 /** The 16 bytes of an address, IPv4 mapped into IPv6. */
 export function ipAddressToBytes(address: IpAddress): Uint8Array {
   if (familyOf(address) === 6) return ipv6TextToBytes(address);
