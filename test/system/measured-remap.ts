@@ -19,6 +19,8 @@ export const longestSilenceMs = 100;
 const rhythmMs = 20;
 /** Messages of each busy connection that must have come after the switch. */
 const messagesAfter = 25;
+/** Edges of the captures that are not judged; the switch is far from both. */
+const headMs = 50;
 const tailMs = 300;
 
 /** Opens the connections at vm-a and remaps to vm-b. The connections stay. */
@@ -52,7 +54,7 @@ export async function measureRemap(
   return {
     remap,
     kinds,
-    delays: flowDelays({ ...ends, tailMs }),
+    delays: flowDelays({ ...ends, headMs, tailMs }),
     card: await readCardWatch(fixture.namespace("client1")),
   };
 }

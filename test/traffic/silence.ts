@@ -44,19 +44,20 @@ interface FlowSendings {
 /**
  * `atOwner`: packets captured where the owner sends, `atClient`: where the client receives, both in order of time.
  * `ownerPrivate` is the source at the owner, `publicAddress` the source at the client. Segments sent in the last
- * `tailMs` before the client's capture ends may still be on their way, and those sent before it began were not seen:
- * neither is judged.
+ * `tailMs` before the client's capture ends may still be on their way, and those sent in the first
+ * `headMs` may have passed before it saw everything (a capture misses some in its first millisecond): neither is judged.
  */
 export function flowDelays(options: {
   readonly atOwner: Iterable<CapturedPacket>;
   readonly atClient: Iterable<CapturedPacket>;
   readonly ownerPrivate: string;
   readonly publicAddress: string;
+  readonly headMs: number;
   readonly tailMs: number;
 }): FlowDelay[] {
   const sendings = collectSendings(options.atOwner, options.ownerPrivate);
   const arrivals = collectArrivals(options.atClient, options.publicAddress);
-  const judged = { fromUs: arrivals.firstUs, untilUs: arrivals.lastUs - options.tailMs * 1000 };
+  const judged = { fromUs: arrivals.firstUs + options.headMs * 1000, untilUs: arrivals.lastUs - options.tailMs * 1000 };
   return [...sendings].map(([flow, flowSendings]) =>
     judge(flow, flowSendings, arrivals.byFlow.get(flow) ?? [], judged),
   );

@@ -24,6 +24,7 @@ function delaysOf(sent: readonly Sending[], arrived: readonly Sending[], lastMs:
     ],
     ownerPrivate,
     publicAddress,
+    headMs: 0,
     tailMs: 0,
   });
 }
