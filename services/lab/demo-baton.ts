@@ -64,13 +64,31 @@ export async function runBaton(lab: OpenLab, args: readonly string[], options: B
   child.stderr.on("data", (piece: Buffer) => {
     stderr = `${stderr}${piece.toString()}`.slice(-mostErrorBytes);
   });
+  let wrongLine: string | undefined;
   createInterface({ input: child.stdout }).on("line", (line) => {
-    const value: unknown = JSON.parse(line);
+    const value = parseLine(line);
+    if (value === undefined) {
+      wrongLine ??= line;
+      return;
+    }
     json.push(value);
     options.onJson?.(value);
   });
   const code = await exitCode(child);
+  if (wrongLine !== undefined)
+    throw new Error(
+      `baton ${args.join(" ")}: ${wrongLine.length} characters that are no JSON, …${wrongLine.slice(-60)}`,
+    );
   return { code, json, stderr: stderr.trim() };
+}
+
+/** Undefined: not JSON, or not all of it. */
+function parseLine(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
 }
 
 function exitCode(child: ChildProcess): Promise<number> {
