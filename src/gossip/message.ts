@@ -77,7 +77,8 @@ export interface SyncEntry {
   readonly profile: MemberProfile;
   readonly incarnation: number;
   readonly state: MemberState;
-  readonly load: { readonly version: number; readonly level: number };
+  /** As in {@link LoadReport}; version 0: none is known. */
+  readonly load: { readonly incarnation: number; readonly version: number; readonly level: number };
 }
 
 export interface StreamPing {

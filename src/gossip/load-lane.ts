@@ -1,0 +1,95 @@
+/**
+ * Loads of members, told beside the membership and never in its way.
+ *
+ * A load is a level with hysteresis that changes at most once in `loadIntervalMs`. Every ping and ack carries a fixed
+ * number of reports: news first, what was told least before; where news end, loads that are known, by chance. So the
+ * price is the same in every cluster, and a report that got lost is replaced sooner or later.
+ */
+import { loadLevels } from "./member.ts";
+import { type LoadReport, loadsPerMessageMax, type PacketMessage } from "./message.ts";
+import { RetransmitQueue } from "./retransmit-queue.ts";
+import { type Roster, rumoursMax, self } from "./roster.ts";
+import { reportBytes } from "./size.ts";
+
+/** In levels: how far a load must lie beyond a level's border to count as the next one. */
+const hysteresis = 0.25;
+
+/** Random members that are asked for a known load for each one wanted. */
+const triesPerWanted = 2;
+
+export class LoadLane {
+  readonly #roster: Roster;
+  readonly #news = new RetransmitQueue<LoadReport>(rumoursMax);
+  #wanted = 0;
+  #version = 0;
+  #toldMs = Number.NEGATIVE_INFINITY;
+
+  constructor(roster: Roster) {
+    this.#roster = roster;
+  }
+
+  /** When a change that had to wait may be told. */
+  get nextMs(): number {
+    if (this.#version > 0 && this.#wanted === this.#roster.table.load(self)) return Number.POSITIVE_INFINITY;
+    return this.#version === 0 ? Number.POSITIVE_INFINITY : this.#toldMs + this.#roster.config.loadIntervalMs;
+  }
+
+  /** `load`: 0 to 1. */
+  set(load: number, nowMs: number): void {
+    this.#wanted = levelOf(load, this.#version === 0 ? undefined : this.#roster.table.load(self));
+    this.tick(nowMs, true);
+  }
+
+  tick(nowMs: number, isFirst = false): void {
+    const { table, config } = this.#roster;
+    if (this.#version === 0 && !isFirst) return;
+    if (this.#version > 0 && this.#wanted === table.load(self)) return;
+    if (nowMs < this.#toldMs + config.loadIntervalMs) return;
+    this.#toldMs = nowMs;
+    this.#version++;
+    const report = {
+      name: this.#roster.self.name,
+      incarnation: table.incarnation(self),
+      version: this.#version,
+      level: this.#wanted,
+    };
+    table.setLoad(self, report.incarnation, report.version, report.level);
+    this.#news.put(report.name, report, reportBytes(report));
+  }
+
+  hear(report: LoadReport): void {
+    const { table, effects } = this.#roster;
+    const slot = table.find(report.name);
+    if (slot === self || slot < 0) return;
+    const before = table.load(slot);
+    if (!table.setLoad(slot, report.incarnation, report.version, report.level)) return;
+    this.#news.put(report.name, report, reportBytes(report));
+    if (before !== report.level && table.isLive(slot))
+      effects.push({ kind: "event", event: { kind: "load", member: table.member(slot) } });
+  }
+
+  /** The message for a packet that has this much room; undefined: nothing is known, or wanted. */
+  message(bytesMax: number): PacketMessage | undefined {
+    const count = Math.min(this.#roster.config.loadsPerPacket, loadsPerMessageMax);
+    if (count === 0) return undefined;
+    const reports: LoadReport[] = [];
+    let bytes = this.#news.take(bytesMax, count, this.#roster.transmitLimit, reports);
+    const { live } = this.#roster.table;
+    for (let tries = triesPerWanted * (count - reports.length); tries > 0 && reports.length < count; tries--) {
+      const slot = live[Math.floor(this.#roster.random() * live.length)];
+      const report = slot === undefined ? undefined : this.#roster.table.loadReport(slot);
+      if (report === undefined || reports.some(({ name }) => name === report.name)) continue;
+      bytes += reportBytes(report);
+      if (bytes > bytesMax) break;
+      reports.push(report);
+    }
+    return reports.length === 0 ? undefined : { kind: "loads", reports };
+  }
+}
+
+/** `current`: the level that holds so far; it is kept near its borders. */
+function levelOf(load: number, current: number | undefined): number {
+  const scaled = Math.min(1, Math.max(0, load)) * loadLevels;
+  if (current !== undefined && scaled > current - hysteresis && scaled < current + 1 + hysteresis) return current;
+  return Math.min(loadLevels - 1, Math.floor(scaled));
+}
