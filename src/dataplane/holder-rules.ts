@@ -28,7 +28,10 @@ export function toOwner(scope: RuleScope, link: Link): string[] {
   ];
 }
 
-/** Return traffic. The mark comes first: a full set must cost a flow its place in the set, never its packets. */
+/**
+ * Return traffic. The mark comes first: a full set must cost a flow its place in the set, never its packets. Then what
+ * nearly all of it is, flows that the tracker knows, in one look-up.
+ */
 export function fromOwner(scope: RuleScope, link: Link): string[] {
   const set = (kind: FollowSet) => `@${setName.ofLink(kind, link.id)}`;
   const pass = [
@@ -39,9 +42,10 @@ export function fromOwner(scope: RuleScope, link: Link): string[] {
   ];
   if (!scope.follows(link)) return [`ip daddr != ${scope.state.probeSource} accept`, ...pass];
   return [
-    `meta l4proto tcp ${outbound} ${set("own_syn")} counter name ${counterName("refused", link.id)} drop`,
     ...pass,
     "meta l4proto != tcp accept",
+    `${outbound} ${set("follow")} accept`,
+    `${outbound} ${set("own_syn")} counter name ${counterName("refused", link.id)} drop`,
     "tcp flags & rst == rst accept",
     `${synAck} update ${set("half")} { ${outbound} timeout ${halfSeconds}s }`,
     `${synAck} accept`,
@@ -58,20 +62,27 @@ export function decisionChains(scope: RuleScope, address: AgentAddress): Chain[]
   ];
 }
 
-/** Rules 2 to 5 of the decision: what can be told from the packet and the sets alone. */
+/**
+ * Rules 2 to 5 of the decision: what can be told from the packet and the sets alone. A handshake that the holder has taken
+ * is its own even where word of the owner's half-open one of the same name comes late.
+ */
 function decide(address: AgentAddress): string[] {
-  const kinds = ["follow", "learnt", "half", "closing"] as const;
+  const to = (kind: FollowSet) =>
+    address.follows.map(({ link }) => `${inbound} @${setName.ofLink(kind, link)} goto ${chainFor.follow(link)}`);
   return [
     `${pureSyn} goto ${chainFor.syn(address.private)}`,
-    ...address.follows.flatMap(({ link }) =>
-      kinds.map((kind) => `${inbound} @${setName.ofLink(kind, link)} goto ${chainFor.follow(link)}`),
-    ),
+    ...to("follow"),
+    ...taken(address),
+    ...to("learnt"),
+    ...to("half"),
+    ...to("closing"),
   ];
 }
 
 function decideSyn(address: AgentAddress): string[] {
   const kinds = ["half", "follow", "learnt"] as const;
   return [
+    ...taken(address),
     ...address.follows.flatMap(({ link }) =>
       kinds.map((kind) => `${inbound} @${setName.ofLink(kind, link)} goto ${chainFor.follow(link)}`),
     ),
@@ -85,14 +96,18 @@ function decideSyn(address: AgentAddress): string[] {
   ];
 }
 
+/** Handshakes that the holder has taken itself. */
+function taken(address: AgentAddress): string[] {
+  return address.follows.map(({ link }) => `${inbound} @${setName.ofLink("own_syn", link)} accept`);
+}
+
 /** Rules 6 and 7: after connection tracking has spoken. */
 function decideUnknown(scope: RuleScope, address: AgentAddress): string[] {
   const known = [
     `meta mark & ${formatMark(scope.host.marks.mask)} != 0 accept`,
     "ct state != invalid accept",
-    ...address.follows.flatMap(({ link }) =>
-      (["own_syn", "own"] as const).map((kind) => `${inbound} @${setName.ofLink(kind, link)} accept`),
-    ),
+    ...taken(address),
+    ...address.follows.map(({ link }) => `${inbound} @${setName.ofLink("own", link)} accept`),
     `tcp dport != @${setName.ofAddress("bound", address.private)} socket wildcard 0 accept`,
   ];
   const ask = `${lookupLimit} log group ${logGroups.unknown} snaplen 128`;

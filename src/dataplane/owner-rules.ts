@@ -7,7 +7,7 @@ import { pureSyn, type RuleScope } from "./rule-scope.ts";
 
 /** A SYN that came through a channel may only reach a connection that is there: no listener answers it. */
 export function neverOpen(scope: RuleScope, address: IpAddress): string[] {
-  const arrived = `${scope.hasMark(arrivedMark(scope.host.marks))} ip daddr ${address} ${pureSyn}`;
+  const arrived = `${pureSyn} ${scope.hasMark(arrivedMark(scope.host.marks))} ip daddr ${address}`;
   const owned = scope.state.addresses.some((candidate) => candidate.private === address);
   const bound = owned ? `tcp dport != @${setName.ofAddress("bound", address)} ` : "";
   return [
@@ -17,14 +17,14 @@ export function neverOpen(scope: RuleScope, address: IpAddress): string[] {
   ];
 }
 
-/** Flows of containers behind this host's own translation are the host's flows too. */
+/** Flows of containers behind this host's own translation are the host's flows too; they come in by other devices. */
 export function forwardedEgress(scope: RuleScope, address: AgentAddress): string[] {
   if (address.egress.kind === "normal") return [];
-  const external = `ip daddr != ${scope.fabric}`;
-  const target = `goto ${chainFor.egress(address.private)}`;
+  const elsewhere = `iifname != "${scope.deviceOf(address.private)}"`;
+  const target = `ip daddr != ${scope.fabric} goto ${chainFor.egress(address.private)}`;
   return [
-    `ct direction reply ct original ip daddr ${address.private} ${external} ip saddr != ${address.private} ${target}`,
-    `ct direction original ct reply ip daddr ${address.private} ${external} ip saddr != ${address.private} ${target}`,
+    `${elsewhere} ct direction reply ct original ip daddr ${address.private} ${target}`,
+    `${elsewhere} ct direction original ct reply ip daddr ${address.private} ${target}`,
   ];
 }
 

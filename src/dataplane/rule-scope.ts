@@ -32,14 +32,15 @@ export const outbound = "ip daddr . tcp dport . tcp sport";
 export class RuleScope {
   readonly state: AgentState;
   readonly host: AgentHost;
-  /** Anonymous set of the fabric's IPv4 prefixes. */
+  /** The fabric's IPv4 prefixes, as the right side of a match; one alone is compared much faster than a set. */
   readonly fabric: string;
   readonly #followed: ReadonlySet<LinkId>;
 
   constructor(state: AgentState, host: AgentHost) {
     this.state = state;
     this.host = host;
-    this.fabric = `{ ${state.fabric.filter(isIpv4Prefix).map(formatPrefix).join(", ")} }`;
+    const prefixes = state.fabric.filter(isIpv4Prefix).map(formatPrefix);
+    this.fabric = prefixes.length === 1 ? `${prefixes[0]}` : `{ ${prefixes.join(", ")} }`;
     this.#followed = new Set(state.addresses.flatMap((address) => address.follows.map((follow) => follow.link)));
   }
 

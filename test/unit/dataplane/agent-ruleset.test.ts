@@ -81,9 +81,19 @@ describe("the agent's ruleset", () => {
   });
 
   test("holds back the target's own connections until the flip, and only then lets them go", () => {
-    const syn = "ip saddr 10.77.0.12 ip daddr != { 10.77.0.0/24 } tcp flags & (fin | syn | rst | ack) == syn drop";
+    const syn = "ip saddr 10.77.0.12 ip daddr != 10.77.0.0/24 tcp flags & (fin | syn | rst | ack) == syn drop";
     expect(rulesOf(renderAgentRuleset(states.targetArmed, host, noObjects).text, "output_route")).toContain(syn);
     expect(rulesOf(renderAgentRuleset(states.targetDraining, host, noObjects).text, "output_route")).not.toContain(syn);
+  });
+
+  test("keeps a handshake that the holder took, also when word of the owner's comes late", () => {
+    const { text } = renderAgentRuleset(states.targetDraining, host, noObjects);
+    for (const chain of ["decide_10_77_0_12", "syn_10_77_0_12"]) {
+      const rules = rulesOf(text, chain);
+      const taken = rules.findIndex((rule) => rule.endsWith("@own_syn_5 accept"));
+      expect(taken).toBeGreaterThanOrEqual(0);
+      expect(rules.findIndex((rule) => rule.includes("@half_5 goto"))).toBeGreaterThan(taken);
+    }
   });
 
   test("refuses a private address that no device carries", () => {
