@@ -18,4 +18,7 @@ const interrupt = (): void => {
 process.on("SIGINT", interrupt);
 
 const shell = createShell(processTerminal(process.env), process.env, systemClock, controller.signal);
-process.exit(await runProgram(shell, process.argv.slice(2), () => process.off("SIGINT", interrupt)));
+const code = await runProgram(shell, process.argv.slice(2), () => process.off("SIGINT", interrupt));
+// Leaving with output still on its way into a pipe would cut it off.
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write("", done))));
+process.exit(code);
