@@ -8,18 +8,21 @@
 import { loadLevels } from "./member.ts";
 import { type LoadReport, loadsPerMessageMax, type PacketMessage } from "./message.ts";
 import { RetransmitQueue } from "./retransmit-queue.ts";
-import { type Roster, rumoursMax, self } from "./roster.ts";
+import { type Roster, self } from "./roster.ts";
 import { reportBytes } from "./size.ts";
 
 /** In levels: how far a load must lie beyond a level's border to count as the next one. */
 const hysteresis = 0.25;
+
+/** Reports that wait to be told on; with more, those told most are left to chance. */
+export const loadNewsMax = 256;
 
 /** Random members that are asked for a known load for each one wanted. */
 const triesPerWanted = 2;
 
 export class LoadLane {
   readonly #roster: Roster;
-  readonly #news = new RetransmitQueue<LoadReport>(rumoursMax);
+  readonly #news = new RetransmitQueue<LoadReport>(loadNewsMax);
   #wanted = 0;
   #version = 0;
   #toldMs = Number.NEGATIVE_INFINITY;

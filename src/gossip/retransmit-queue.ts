@@ -14,6 +14,9 @@ interface Queued<T> {
   gone: boolean;
 }
 
+/** Void entries that may lie in tiers beside the live ones before they are cleared away. */
+const voidsMax = 64;
+
 /** Items too large for the space left that are passed over before a tier is given up. */
 const passesMax = 8;
 
@@ -23,6 +26,7 @@ export class RetransmitQueue<T> {
   /** By transmits; the newest last. */
   readonly #tiers: Queued<T>[][] = [];
   #dropped = 0;
+  #voids = 0;
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -54,6 +58,8 @@ export class RetransmitQueue<T> {
     if (queued === undefined) return;
     queued.gone = true;
     this.#byName.delete(name);
+    this.#voids++;
+    if (this.#voids > this.#byName.size + voidsMax) this.#clearVoids();
   }
 
   /** Appends to `out` what fits into `bytesMax` and `countMax`; returns the bytes taken. */
@@ -71,7 +77,10 @@ export class RetransmitQueue<T> {
         }
         if (index === tier.length - 1) tier.pop();
         else tier.splice(index, 1);
-        if (queued.gone) continue;
+        if (queued.gone) {
+          this.#voids--;
+          continue;
+        }
         taken.push(queued);
         bytes += queued.bytes;
       }
@@ -84,7 +93,7 @@ export class RetransmitQueue<T> {
   #told(queued: Queued<T>, transmitLimit: number, out: T[]): void {
     out.push(queued.item);
     queued.transmits++;
-    if (queued.transmits >= transmitLimit) this.delete(queued.name);
+    if (queued.transmits >= transmitLimit) this.#byName.delete(queued.name);
     else this.#tier(queued.transmits).push(queued);
   }
 
@@ -93,19 +102,23 @@ export class RetransmitQueue<T> {
     return this.#tiers[transmits] as Queued<T>[];
   }
 
+  #clearVoids(): void {
+    for (const [transmits, tier] of this.#tiers.entries())
+      this.#tiers[transmits] = tier.filter((queued) => !queued.gone);
+    this.#voids = 0;
+  }
+
   #dropMostTold(): void {
-    for (let transmits = this.#tiers.length - 1; transmits >= 0; transmits--) {
-      const tier = this.#tier(transmits);
-      const index = tier.findIndex((queued) => !queued.gone);
-      const oldest = tier[index];
-      if (oldest === undefined) {
-        tier.length = 0;
-        continue;
+    for (const tier of this.#tiers.toReversed()) {
+      for (let queued = tier.pop(); queued !== undefined; queued = tier.pop()) {
+        if (queued.gone) {
+          this.#voids--;
+          continue;
+        }
+        this.#byName.delete(queued.name);
+        this.#dropped++;
+        return;
       }
-      tier.splice(0, index + 1);
-      this.delete(oldest.name);
-      this.#dropped++;
-      return;
     }
   }
 }
