@@ -1,5 +1,4 @@
 /** A tracker's process: its database, its place on the bus, its answers. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { BusError } from "../../src/bus/bus.ts";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
@@ -14,6 +13,7 @@ import { createLog, type Logger } from "../../src/runtime/log.ts";
 import { isAbort, retry } from "../../src/runtime/retry.ts";
 import { version } from "../../src/runtime/version.ts";
 import { FlowStore } from "../../src/tracker/level.ts";
+import { StoreKeeper } from "../../src/tracker/store-keeper.ts";
 import { Tracker } from "../../src/tracker/tracker.ts";
 import { type TrackerConfig, trackerConfigSchema } from "./config.ts";
 import { trackerMetrics } from "./metrics.ts";
@@ -28,7 +28,6 @@ export interface RunOptions {
 const duplicateWindowMs = 120_000;
 const retryInitialMs = 100;
 const retryMaxMs = 2_000;
-const directoryMode = 0o700;
 /** The epoch of the assignment that every tracker computes from the same configuration. */
 const firstEpoch = 1n;
 
@@ -49,9 +48,7 @@ export async function run(options: RunOptions): Promise<number> {
 }
 
 async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): Promise<void> {
-  const directory = join(config.dataDirectory, "flows");
-  mkdirSync(directory, { recursive: true, mode: directoryMode });
-  await using store = await FlowStore.open(directory);
+  await using store = new FlowStore(join(config.dataDirectory, "flows"));
   await using bus = connectBus({ servers: config.nats.servers, name: `tracker ${config.name}` });
   const metrics = trackerMetrics(() => tracker.status());
   const tracker = new Tracker({
@@ -64,8 +61,9 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
     rebuildSettleMs: config.rebuild.settleMs,
     onBatch: metrics.applied,
   });
-  await tracker.load();
-  const ready = (): string[] => reasonsNotReady(bus, tracker);
+  const keeper = new StoreKeeper({ store, tracker, log, onFault: metrics.storeFailed });
+  await keeper.begin();
+  const ready = (): string[] => reasonsNotReady(bus, tracker, keeper);
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
   await using _server = await serveGrpc({
     endpoints: config.listen,
@@ -77,13 +75,14 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
   log.info({ version, shards: tracker.status().length }, "started");
   try {
     await ensureFlowStream(bus, config, log, signal);
-    await tracker.run(signal);
+    await keeper.run(signal);
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
   }
 }
 
-function reasonsNotReady(bus: NatsBus, tracker: Tracker): string[] {
+function reasonsNotReady(bus: NatsBus, tracker: Tracker, keeper: StoreKeeper): string[] {
+  if (keeper.trouble !== undefined) return [keeper.trouble];
   if (!bus.connected) return ["no connection to NATS"];
   const behind = tracker.status().filter(({ lag }) => lag === undefined);
   if (behind.length === 0) return [];

@@ -1,11 +1,13 @@
 /** The tracker's metrics: how much it applies, how far behind it is, what it is asked. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { AppliedBatch, ReplicaStatus } from "../../src/tracker/replica.ts";
+import type { StoreFaultKind } from "../../src/tracker/store-fault.ts";
 
 export interface TrackerMetrics {
   readonly registry: Registry;
   applied(batch: AppliedBatch): void;
   lookedUp(keys: number): void;
+  storeFailed(kind: StoreFaultKind): void;
 }
 
 const batchSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
@@ -40,6 +42,12 @@ export function trackerMetrics(status: () => readonly ReplicaStatus[]): TrackerM
   });
   const changes = new Counter({ name: "baton_tracker_changes_total", help: "Changes of flows applied.", registers });
   const keys = new Counter({ name: "baton_tracker_looked_up_total", help: "Keys asked for in look-ups.", registers });
+  const faults = new Counter({
+    name: "baton_tracker_store_faults_total",
+    help: "Times that the database failed, by what ails it.",
+    labelNames: ["kind"],
+    registers,
+  });
   const duration = new Histogram({
     name: "baton_tracker_batch_seconds",
     help: "Time to apply and store one batch of messages.",
@@ -54,5 +62,6 @@ export function trackerMetrics(status: () => readonly ReplicaStatus[]): TrackerM
       duration.observe(batch.tookMs / 1_000);
     },
     lookedUp: (count) => keys.inc(count),
+    storeFailed: (kind) => faults.inc({ kind }),
   };
 }

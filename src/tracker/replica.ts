@@ -13,7 +13,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
 import { retry } from "../runtime/retry.ts";
 import { fingerprintOf, judgeStore } from "./continuity.ts";
-import type { FlowStore } from "./level.ts";
+import type { FlowStore, StoredShard } from "./level.ts";
 import { type Position, RecordFault } from "./record.ts";
 import { ShardTable } from "./table.ts";
 import { Waiters } from "./waiters.ts";
@@ -111,19 +111,28 @@ export class ShardReplica {
     return { [Symbol.dispose]: () => void this.#feeds.delete(feed) };
   }
 
-  /** Reads what is stored; from then on that is answered, even while the stream is out of reach. */
+  /**
+   * Reads what is stored; from then on that is answered, even while the stream is out of reach. Again after a fault of
+   * the database: memory was ahead of it.
+   */
   async load(): Promise<void> {
+    const { table, position } = await this.#read();
+    this.#table = table;
+    this.#position = position;
+    this.#rebuildingSinceMs = position?.rebuilding ? this.#options.clock.monotonicMs() : undefined;
+    for (const feed of [...this.#feeds]) feed.reset();
+  }
+
+  async #read(): Promise<StoredShard> {
     const { shard, store, log } = this.#options;
     try {
-      const stored = await store.load(shard);
-      this.#table = stored.table;
-      this.#position = stored.position;
+      return await store.load(shard);
     } catch (error) {
       if (!(error instanceof RecordFault)) throw error;
       log.error({ shard, error }, "the stored shard can't be read: it is thrown away and built anew");
       await store.wipe(shard);
+      return { table: new ShardTable(), position: undefined };
     }
-    if (this.#position?.rebuilding) this.#rebuildingSinceMs = this.#options.clock.monotonicMs();
   }
 
   /** Follows the stream until the signal aborts. Call {@link load} before. Throws only when the database does. */
@@ -144,6 +153,7 @@ export class ShardReplica {
       if (!signal.aborted) throw error;
     } finally {
       clearInterval(asking);
+      this.#lag = undefined;
     }
   }
 
