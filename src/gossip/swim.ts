@@ -209,6 +209,9 @@ export class Swim implements GossipMachine {
     this.#roster.awareness.apply(1);
     this.#prober.postpone(lateMs);
     this.#roster.suspicions.postpone(lateMs);
+    // Who was away for longer than a probe is suspected by now, and may be stopped again before it hears of that.
+    if (lateMs >= this.#roster.config.probeIntervalMs && !this.#roster.isLeaving)
+      this.#roster.announce(this.#roster.self, nowMs);
   }
 
   #depart(nowMs: number): void {
