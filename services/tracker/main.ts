@@ -26,6 +26,8 @@ export interface RunOptions {
 
 /** How long JetStream remembers the ids of messages: longer than a publisher goes on repeating one. */
 const duplicateWindowMs = 120_000;
+/** Messages; a tracker that is further behind had better not be asked yet. */
+const lagReadyMax = 256;
 const retryInitialMs = 100;
 const retryMaxMs = 2_000;
 /** The epoch of the assignment that every tracker computes from the same configuration. */
@@ -84,11 +86,10 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
 function reasonsNotReady(bus: NatsBus, tracker: Tracker, keeper: StoreKeeper): string[] {
   if (keeper.trouble !== undefined) return [keeper.trouble];
   if (!bus.connected) return ["no connection to NATS"];
-  const behind = tracker.status().filter(({ lag }) => lag === undefined);
+  const behind = tracker.status().filter(({ lag }) => lag === undefined || lag > lagReadyMax);
   if (behind.length === 0) return [];
-  return [
-    `${behind.length} shards are not followed to the end of the stream yet: ${behind.map(({ shard }) => shard).join(", ")}`,
-  ];
+  const shards = behind.map(({ shard }) => shard).join(", ");
+  return [`${behind.length} shards are more than ${lagReadyMax} messages behind the stream: ${shards}`];
 }
 
 async function ensureFlowStream(bus: NatsBus, config: TrackerConfig, log: Logger, signal: AbortSignal): Promise<void> {

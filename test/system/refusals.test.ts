@@ -1,4 +1,4 @@
-/** What baton is asked in vain: the exit code, the words, and that nothing was begun (SPEC R1, R3, R6). */
+/** What baton is asked in vain: the exit code, the words, and that nothing was begun (SPEC B1, R1). */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RemapJson } from "../../services/lab/demo-baton.ts";
 import { hostOf, setCut } from "../../services/lab/lab.ts";
