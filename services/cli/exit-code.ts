@@ -35,6 +35,7 @@ export const exitCodeOf: Record<ErrorCode, ExitCode> = {
   CHANNEL_UNPROVEN: refused,
   CHANNEL_UNAVAILABLE: refused,
   WRONG_PHASE: refused,
+  NO_OFFLINE_HOOK: refused,
   UNSUPPORTED: refused,
   LIMIT_EXCEEDED: refused,
   ABORTED_BY_OPERATOR: failed,
@@ -44,4 +45,5 @@ export const exitCodeOf: Record<ErrorCode, ExitCode> = {
   STORE_UNAVAILABLE: failed,
   INTERNAL: failed,
   NOT_LEADER: unreachable,
+  SHARD_MOVED: unreachable,
 };

@@ -141,14 +141,16 @@ export class Coordinator {
       if (plan.source === "") return { ok: false, error: refusal ?? { code: "INTERNAL", message: "no source" } };
       const { address, target, policy } = wish;
       const ages = await this.#options.flowAges(address, plan.source, signal);
-      const { source, targetPrivate, channel, refusals } = plan;
+      const { source, targetPrivate, channel, mtu, refusals, remarks } = plan;
       const preview: RemapPreview = {
         address,
         source,
         target,
         policy,
         refusals,
+        remarks,
         ...ages,
+        ...(mtu !== undefined && { mtu }),
         ...(targetPrivate !== undefined && { targetPrivate }),
         ...(channel !== undefined && { channel: { kind: channel.kind, mtu: channel.mtu, provenMtu: 0 } }),
       };

@@ -74,6 +74,7 @@ export class RemapDesk {
   /**
    * Past the flip nothing is undone: the address goes back by a remap of its own. Asked twice, it is the same one. It
    * follows the target's connections, so a target whose agent is away makes it refused: breaking them takes a request.
+   * Nor does it take anything offline.
    */
   async #moveBack({ record }: RemapState, by: string): Promise<Answer<Remap>> {
     const chain = this.#cluster.remapsOf(record.address).filter((state) => state.record.generation > record.generation);
@@ -84,7 +85,7 @@ export class RemapDesk {
     return await this.create({
       address: record.address,
       target: record.source,
-      policy: { ...policy, follow: true },
+      policy: { ...policy, follow: true, offlineSource: false },
       requestedBy: by,
       idempotencyKey: `back.${record.id}.${tries + 1}`,
     });

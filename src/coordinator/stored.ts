@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { type IpAddress, parseIpAddress } from "../flow/address.ts";
 import { applyEntry, emptyInventory, type Inventory, type InventoryEntry, subjectOf } from "../inventory/inventory.ts";
+import { hookOutcomes } from "../node/status.ts";
 import { errorCodes } from "../remap/error.ts";
 import { type RemapRecord, switchStages } from "../remap/record.ts";
 import { remapPhases } from "../remap/remap.ts";
@@ -32,7 +33,11 @@ const phase = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("arming") }),
   z.strictObject({ kind: z.literal("switching"), stage: z.enum(switchStages) }),
   z.strictObject({ kind: z.literal("draining"), cut: z.boolean() }),
-  z.strictObject({ kind: z.literal("finalizing"), outcome: endOutcome }),
+  z.strictObject({
+    kind: z.literal("finalizing"),
+    outcome: endOutcome,
+    offline: z.exactOptional(z.literal(true)),
+  }),
   z.strictObject({ kind: z.literal("completed"), outcome: endOutcome }),
   z.strictObject({ kind: z.literal("aborting"), why: error }),
   z.strictObject({ kind: z.literal("aborted"), why: error }),
@@ -89,7 +94,11 @@ const remapRecord: z.ZodType<RemapRecord> = z.strictObject({
     newAtTarget: count,
   }),
   traffic: z.array(z.strictObject({ link: z.int(), packets: big, bytes: big, superseded: count })),
+  counts: z.array(z.strictObject({ node: text, boot: text, cut: count, superseded: count, opened: count })).default([]),
   switchMs: z.exactOptional(z.number()),
+  longestSilenceMs: z.exactOptional(z.number()),
+  offline: z.exactOptional(z.strictObject({ outcome: z.enum(hookOutcomes), message: text })),
+  remarks: z.exactOptional(z.array(text)),
 }) as unknown as z.ZodType<RemapRecord>;
 
 const inventoryEntry: z.ZodType<InventoryEntry> = z.discriminatedUnion("kind", [

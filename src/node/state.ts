@@ -23,6 +23,8 @@ export interface AgentState {
   readonly addresses: readonly AgentAddress[];
   readonly links: readonly Link[];
   readonly marks: readonly MarkRequest[];
+  /** Run the command that takes this host offline, once for this id. */
+  readonly offline?: string;
 }
 
 export type Egress =

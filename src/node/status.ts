@@ -21,6 +21,8 @@ export interface NodeHello {
   readonly channels: readonly ChannelKind[];
   /** Bytes; 0 for an agent. */
   readonly publicMtu: number;
+  readonly offlineHook?: boolean;
+  readonly resetsConnections?: boolean;
 }
 
 export interface Device {
@@ -40,6 +42,19 @@ export interface NodeStatus {
   readonly drains: readonly DrainReport[];
   readonly links: readonly LinkReport[];
   readonly retired: readonly IpAddress[];
+  readonly hooks?: readonly HookReport[];
+}
+
+export const hookOutcomes = ["done", "failed", "timed-out", "unheard", "not-run"] as const;
+
+/** What came of the command that takes an instance offline. `unheard`: it was begun, and nothing more was heard. */
+export interface OfflineReport {
+  readonly outcome: (typeof hookOutcomes)[number];
+  readonly message: string;
+}
+
+export interface HookReport extends OfflineReport {
+  readonly id: string;
 }
 
 export interface NodeFault {
@@ -73,6 +88,9 @@ export interface DrainReport {
   readonly atSwitch?: number;
   readonly opened: number;
   readonly cut: number;
+  readonly superseded?: number;
+  readonly unresettable?: number;
+  readonly longestSilenceMs?: number;
 }
 
 export interface LinkReport {

@@ -17,6 +17,7 @@ import type { ChannelKind, LinkId } from "../node/state.ts";
 import { linkIdMax } from "../node/state.ts";
 import type { Device, NodeHello } from "../node/status.ts";
 import type { BatonError } from "./error.ts";
+import type { MtuVerdict } from "./remap.ts";
 
 export interface End {
   readonly hello: NodeHello;
@@ -32,8 +33,9 @@ export interface ChosenChannel {
 }
 
 export type ChannelChoice =
-  | { readonly ok: true; readonly channel: ChosenChannel }
-  | { readonly ok: false; readonly refusal: BatonError };
+  | { readonly ok: true; readonly channel: ChosenChannel; readonly mtu: MtuVerdict }
+  /** Without `mtu` there is no way to judge. */
+  | { readonly ok: false; readonly refusal: BatonError; readonly mtu?: MtuVerdict };
 
 /** Outer IP, UDP, VXLAN and inner Ethernet headers (RFC 7348), bytes. */
 const vxlanOverheadBytes: Readonly<Record<AddressFamily, number>> = { 4: 50, 6: 70 };
@@ -52,9 +54,10 @@ export function chooseChannel(
   const packetSize = requiredPacketSize(ownerDevice, gateways, fabric);
   const room = Math.min(ownerDevice.mtu, targetDevice.mtu);
   const result = (kind: ChannelKind, mtu: number): ChannelChoice => {
-    if (mtu < packetSize) return tooSmall(kind, mtu, packetSize, owner, target);
+    const verdict = { needed: packetSize, carried: Math.max(0, mtu), fits: mtu >= packetSize };
+    if (!verdict.fits) return { ...tooSmall(kind, mtu, packetSize, owner, target), mtu: verdict };
     const ends = { ownerLinkAddress: ownerDevice.linkAddress, targetLinkAddress: targetDevice.linkAddress };
-    return { ok: true, channel: { kind, mtu, packetSize, ...ends } };
+    return { ok: true, channel: { kind, mtu, packetSize, ...ends }, mtu: verdict };
   };
   const obstacle = directObstacle(owner, ownerDevice, target, targetDevice);
   if (wanted === "direct") return obstacle === undefined ? result("direct", room) : unavailable(obstacle);

@@ -1,12 +1,14 @@
 /**
- * Draining and finalizing: the source's connections end by themselves, or are ended, and then nothing is left of the remap.
+ * Draining: the source's connections end by themselves, or are ended. finalizing.ts then removes what the remap had set up.
  *
  * A drain is believed when three witnesses agree for `lingerMs`: the source's kernel, the trackers, and the
  * channel's counters, which count owner-confirmed connections only.
  */
-import { predecessors } from "./chain.ts";
-import { removalWaits, trackerNode } from "./checklist.ts";
+
+import type { DrainReport } from "../node/status.ts";
+import { trackerNode } from "./checklist.ts";
 import { drainReportOf, linkReportOf, measure, withClosed } from "./figures.ts";
+import { deadlineRefusal } from "./policy.ts";
 import type { RemapState, Wait } from "./record.ts";
 import { noteTrouble } from "./switching.ts";
 import {
@@ -38,29 +40,49 @@ export function observeDraining(state: Draining, _event: EventOf<"observed">, co
     return enter(measured, { kind: "draining", cut: true }, context);
   const looked = lookForQuiet(measured, context);
   const waits = drainWaits(looked, state.record.phase.cut, context);
-  if (waits.length === 0) return enter(looked, { kind: "finalizing", outcome: endOutcome(looked) }, context);
+  if (waits.length === 0) return finish(looked, context);
   const ask = looked.live.quiet !== undefined && looked.live.tracked !== 0 && !state.record.phase.cut;
   return stay(awaiting(looked, waits, context), ask ? [{ kind: "count" }] : []);
 }
 
+/** Connections that the source's kernel can't reset count as cut, and it is said what that means for them. */
+function finish(state: RemapState, context: Context): Step {
+  const phase = { kind: "finalizing", outcome: endOutcome(state) } as const;
+  const left = drainReportOf(state, context)?.open ?? 0;
+  if (left === 0) return enter(state, phase, context);
+  const { flows } = state.live;
+  const cut = amend(state, { flows: withClosed({ ...flows, cut: flows.cut + left, remaining: 0 }) });
+  const { source, target } = state.record;
+  const remark = `the kernel of ${source} can't reset ${left} of the connections: ${target} resets them at their next packet`;
+  return enter(cut, phase, context, { remarks: [...(state.record.remarks ?? []), remark] });
+}
+
 function endOutcome(state: RemapState): "cut" | "completed" {
-  const asked = state.record.phase.kind === "draining" && state.record.phase.cut;
-  return asked || state.live.flows.cut > 0 ? "cut" : "completed";
+  return isCutting(state) || state.live.flows.cut > 0 ? "cut" : "completed";
 }
 
 /** Notes since when the source has no connection left and nothing moves in the channel. */
 function lookForQuiet<S extends RemapState>(state: S, context: Context): S {
   const { view, now } = context;
-  const open = drainReportOf(state, context)?.open;
+  const open = openOf(drainReportOf(state, context), isCutting(state));
   const { quiet, tracked: _asked, ...live } = state.live;
   if (open !== 0) return { ...state, live };
   const report = linkReportOf(state, view);
-  const cut = state.record.phase.kind === "draining" && state.record.phase.cut;
-  const counters = cut || report === undefined ? "" : `${report.followedPackets} ${report.returnedPackets}`;
+  const counters =
+    isCutting(state) || report === undefined ? "" : `${report.followedPackets} ${report.returnedPackets}`;
   if (quiet?.counters === counters) return state;
   const { tracked } = state.live;
   const since = { sinceMs: now.monotonicMs, counters };
   return { ...state, live: { ...live, quiet: since, ...(tracked !== undefined && { tracked }) } };
+}
+
+function isCutting({ record }: RemapState): boolean {
+  return record.phase.kind === "draining" && record.phase.cut;
+}
+
+/** Connections that have to end yet; a cut does not wait for those that the kernel can't reset. */
+function openOf(drain: DrainReport | undefined, cut: boolean): number | undefined {
+  return drain === undefined ? undefined : drain.open - (cut ? (drain.unresettable ?? 0) : 0);
 }
 
 function drainWaits(state: RemapState, cut: boolean, context: Context): readonly Wait[] {
@@ -71,7 +93,7 @@ function drainWaits(state: RemapState, cut: boolean, context: Context): readonly
     const away = context.view.world.agents.get(node)?.connected === true ? "" : "; it is not connected";
     return [{ node, what: `to report its open connections${away}`, kind: "node" }];
   }
-  if (drain.open > 0) return [{ node, what: openConnections(state, drain.open, cut, context), kind: "node" }];
+  if (openOf(drain, cut) !== 0) return [{ node, what: openConnections(state, drain.open, cut, context), kind: "node" }];
   if (!cut && live.tracked !== 0) {
     const seen =
       live.tracked === undefined ? "to count the connections" : `to see ${live.tracked} connections end that`;
@@ -124,27 +146,12 @@ export function releaseDraining(state: Draining, _event: EventOf<"release">, con
 }
 
 export function moveDeadline(state: Draining, event: EventOf<"deadline">, context: Context): Step {
+  const refusal = deadlineRefusal(event.deadlineMs);
+  if (refusal !== undefined) return refused(state, refusal.code, refusal.message);
+  if (state.record.phase.cut) return refused(state, "WRONG_PHASE", "what is left is being reset already");
   const { deadlineMs: _before, ...policy } = state.record.policy;
   if (event.deadlineMs === undefined) return enter(state, state.record.phase, context, { policy });
   const begun = state.record.phaseAtMs.draining ?? context.now.wallMs;
   const deadlineMs = context.now.wallMs - begun + event.deadlineMs;
   return enter(state, state.record.phase, context, { policy: { ...policy, deadlineMs } });
-}
-
-export function observeFinalizing(state: StateIn<"finalizing">, _event: EventOf<"observed">, context: Context): Step {
-  const { record } = state;
-  const waits: Wait[] = removalWaits(state, context.view, "everyone");
-  const alone =
-    !context.view.later.exists && predecessors(context.view.chain, record.target, record.target).length === 0;
-  const owns = alone && record.policy.follow && !state.live.ownershipPublished;
-  if (owns && waits.length === 0)
-    waits.push({
-      node: trackerNode,
-      what: `to hear that ${record.address} is ${record.target}'s alone`,
-      kind: "tracker",
-    });
-  const waiting = awaiting(noteTrouble(state, context), waits, context);
-  if (waits.length > 0)
-    return stay(waiting, owns && waits.length === 1 && waits[0]?.kind === "tracker" ? [{ kind: "own" }] : []);
-  return enter(waiting, { kind: "completed", outcome: record.phase.outcome }, context);
 }

@@ -28,6 +28,8 @@ export const errorCodes = [
   "ABORTED_BY_OPERATOR",
   "INTERNAL",
   "LIMIT_EXCEEDED",
+  "NO_OFFLINE_HOOK",
+  "SHARD_MOVED",
 ] as const;
 
 export type ErrorCode = (typeof errorCodes)[number];

@@ -1,8 +1,11 @@
 /** What is measured of a remap's connections and their traffic. Nothing is estimated: what is not reported keeps its last value. */
 import type { DrainReport, LinkReport } from "../node/status.ts";
-import type { LinkTraffic, RemapState } from "./record.ts";
+import type { LinkTraffic, RemapState, RunCounts } from "./record.ts";
 import type { RemapFlows } from "./remap.ts";
 import type { Context } from "./transition.ts";
+
+/** Runs of agents whose counts are kept; with more, the oldest are forgotten. */
+const runsMax = 100;
 
 /** What the source says of its connections, if it can be heard. */
 export function drainReportOf(state: RemapState, { view }: Pick<Context, "view">): DrainReport | undefined {
@@ -13,21 +16,53 @@ export function drainReportOf(state: RemapState, { view }: Pick<Context, "view">
 }
 
 export function measure<S extends RemapState>(state: S, { view }: Pick<Context, "view">): S {
-  const { record, live } = state;
+  const { live } = state;
   const drain = drainReportOf(state, { view });
   const traffic = trafficOf(state, view);
-  const superseded = traffic.reduce((sum, link) => sum + link.superseded, 0);
-  const target = view.world.agents.get(record.target)?.status.drains;
-  const opened = target?.find((report) => report.address === record.address && report.generation === record.generation);
+  const counts = countsOf(state, drain, view);
+  const sum = (kind: "cut" | "superseded" | "opened") => counts.reduce((total, count) => total + count[kind], 0);
   const figures = {
-    atSwitch: drain?.atSwitch ?? live.flows.atSwitch,
+    // An agent that restarts takes those for all that are open then; the first count is the one of the switch.
+    atSwitch: Math.max(drain?.atSwitch ?? 0, live.flows.atSwitch),
     remaining: drain?.open ?? live.flows.remaining,
-    superseded,
-    cut: drain?.cut ?? live.flows.cut,
+    superseded: sum("superseded") + traffic.reduce((total, link) => total + link.superseded, 0),
+    cut: sum("cut"),
     lost: live.flows.lost,
-    newAtTarget: opened?.opened ?? live.flows.newAtTarget,
+    newAtTarget: sum("opened"),
   };
-  return { ...state, live: { ...live, traffic, flows: withClosed(figures) } };
+  return withSilence({ ...state, live: { ...live, traffic, counts, flows: withClosed(figures) } }, drain);
+}
+
+function withSilence<S extends RemapState>(state: S, drain: DrainReport | undefined): S {
+  const longestSilenceMs = drain?.longestSilenceMs;
+  if (longestSilenceMs === undefined || state.record.longestSilenceMs === longestSilenceMs) return state;
+  return { ...state, record: { ...state.record, longestSilenceMs } };
+}
+
+/** Agents count from their start on: what an earlier run of one had counted is kept beside. */
+function countsOf(
+  { record, live }: RemapState,
+  drain: DrainReport | undefined,
+  { world }: Context["view"],
+): readonly RunCounts[] {
+  const target = world.agents.get(record.target);
+  const opened = target?.status.drains.find(
+    ({ address, generation }) => address === record.address && generation === record.generation,
+  );
+  const runs = [
+    { node: record.source, boot: world.agents.get(record.source)?.hello?.boot, report: drain },
+    { node: record.target, boot: target?.hello?.boot, report: opened },
+  ];
+  return runs.reduce<readonly RunCounts[]>((counts, { node, boot, report }) => {
+    if (report === undefined || boot === undefined) return counts;
+    const mine = (count: RunCounts) => count.node === node && count.boot === boot;
+    const own = { cut: 0, superseded: 0, opened: 0, ...counts.find(mine), node, boot };
+    const now =
+      node === record.source
+        ? { ...own, cut: report.cut, superseded: report.superseded ?? 0 }
+        : { ...own, opened: report.opened };
+    return [...counts.filter((count) => !mine(count)), now].slice(-runsMax);
+  }, live.counts);
 }
 
 export function withClosed(figures: Omit<RemapFlows, "closed">): RemapFlows {

@@ -6,14 +6,8 @@
  * before it is stored; then event `committed` follows, and `observed` after it.
  */
 import { abortByOperator, noteBarrier, observeAborting, observeArming, observePreparing } from "./before-flip.ts";
-import {
-  cutDraining,
-  moveDeadline,
-  noteCount,
-  observeDraining,
-  observeFinalizing,
-  releaseDraining,
-} from "./draining.ts";
+import { cutDraining, moveDeadline, noteCount, observeDraining, releaseDraining } from "./draining.ts";
+import { observeFinalizing } from "./finalizing.ts";
 import type { RemapState } from "./record.ts";
 import type { RemapPhase } from "./remap.ts";
 import { commitSwitching, observeSwitching } from "./switching.ts";

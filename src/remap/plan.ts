@@ -9,18 +9,18 @@ import {
   type Inventory,
   type Outcome,
   type Reservation,
-  refuse,
   unknownAddress,
   unknownInstance,
 } from "../inventory/inventory.ts";
 import type { LinkId } from "../node/state.ts";
 import type { NodeHello } from "../node/status.ts";
 import { type Chain, chainOf, holderOf, linksInUse, predecessors } from "./chain.ts";
-import { type ChosenChannel, chooseChannel, freeLinks } from "./channel.ts";
+import { type ChannelChoice, type ChosenChannel, chooseChannel, freeLinks } from "./channel.ts";
 import type { BatonError } from "./error.ts";
 import { hasEnded, isPending } from "./phase.ts";
+import { policyRefusals } from "./policy.ts";
 import { noFlows, type OwnerLink, type RemapRecord, type RemapState } from "./record.ts";
-import type { RemapPolicy } from "./remap.ts";
+import type { MtuVerdict, RemapPolicy } from "./remap.ts";
 import type { World } from "./world.ts";
 
 export interface RemapRequest {
@@ -45,7 +45,11 @@ export interface Plan {
   readonly targetPrivate?: IpAddress;
   /** Of the source's own connections; absent where they are not followed or no channel can be had. */
   readonly channel?: ChosenChannel;
+  /** Of the same channel, also where it is refused for it. */
+  readonly mtu?: MtuVerdict;
   readonly refusals: readonly BatonError[];
+  /** What the operator should know besides. */
+  readonly remarks: readonly string[];
   /** Present when there are no refusals. */
   readonly draft?: RemapDraft;
 }
@@ -55,15 +59,15 @@ export type RemapDraft = Omit<RemapRecord, "id" | "phaseAtMs" | "owners"> & {
   readonly owners: readonly (Omit<OwnerLink, "remap"> & { readonly remap?: string })[];
 };
 
-const lingerMaxMs = 3_600_000;
-/** 30 days. */
-const deadlineMaxMs = 2_592_000_000;
-
 export function planRemap(request: RemapRequest, input: PlanInput): Plan {
   const refusals: BatonError[] = [...policyRefusals(request.policy)];
   const base = input.inventory.addresses.get(request.address);
   if (base === undefined)
-    return { source: "", refusals: [...refusals, refusalOf(unknownAddress(input.inventory, request.address))] };
+    return {
+      source: "",
+      refusals: [...refusals, refusalOf(unknownAddress(input.inventory, request.address))],
+      remarks: [],
+    };
   const chain = chainOf(base, input.remaps);
   const holder = holderOf(chain);
   const pending = input.remaps.find(({ record }) => record.address === request.address && isPending(record));
@@ -77,12 +81,14 @@ export function planRemap(request: RemapRequest, input: PlanInput): Plan {
     return {
       source: holder.instance,
       refusals: [...refusals, refusalOf(unknownInstance(input.inventory, request.target))],
+      remarks: [],
     };
   if (holder.instance === request.target)
     refusals.push({ code: "SOURCE_IS_TARGET", message: `${request.target} holds ${request.address} already` });
-  refusals.push(...nodeRefusals(request, holder.instance, input.world));
+  refusals.push(...nodeRefusals(request, holder.instance, input));
+  const remarks = remarksOn(request, holder.instance, input);
   const chosen = choosePrivate(target, request.address, reservationsOf(input.inventory, input.remaps));
-  if (!chosen.ok) return { source: holder.instance, refusals: [...refusals, chosen.refusal] };
+  if (!chosen.ok) return { source: holder.instance, refusals: [...refusals, chosen.refusal], remarks };
   const ways = planOwners(request, chain, chosen.value, input);
   const known = [
     holder.generation,
@@ -93,7 +99,9 @@ export function planRemap(request: RemapRequest, input: PlanInput): Plan {
     source: holder.instance,
     targetPrivate: chosen.value,
     ...(channel && { channel }),
+    ...(ways.mtu && { mtu: ways.mtu }),
     refusals: [...refusals, ...ways.refusals],
+    remarks,
   };
   if (plan.refusals.length > 0) return plan;
   const draft: RemapDraft = {
@@ -109,6 +117,7 @@ export function planRemap(request: RemapRequest, input: PlanInput): Plan {
     provenMtu: 0,
     flows: noFlows,
     traffic: [],
+    counts: [],
   };
   return { ...plan, draft };
 }
@@ -134,23 +143,7 @@ export function reservationsOf(inventory: Inventory, remaps: readonly RemapState
   return [...mapped, ...moving];
 }
 
-function policyRefusals(policy: RemapPolicy): BatonError[] {
-  const refusals: BatonError[] = [];
-  if (policy.returnPath === "direct")
-    refusals.push({ code: "UNSUPPORTED", message: "return direct can't be used yet: use return channel" });
-  if (policy.offlineSource)
-    refusals.push({
-      code: "UNSUPPORTED",
-      message: "offline-source can't be used yet: take the source offline yourself once the remap has completed",
-    });
-  const invalid = (message: string) => refusals.push({ code: "INVALID_ARGUMENT", message });
-  if (policy.lingerMs > lingerMaxMs) invalid(`linger must be at most ${lingerMaxMs} ms, not ${policy.lingerMs}`);
-  if ((policy.deadlineMs ?? 0) > deadlineMaxMs)
-    invalid(`deadline must be at most ${deadlineMaxMs} ms, not ${policy.deadlineMs}`);
-  return refusals;
-}
-
-function nodeRefusals(request: RemapRequest, source: string, world: World): BatonError[] {
+function nodeRefusals(request: RemapRequest, source: string, { world, remaps }: PlanInput): BatonError[] {
   const refusals: BatonError[] = [];
   const needed = request.policy.follow ? [request.target, source] : [request.target];
   for (const name of new Set(needed)) {
@@ -158,6 +151,7 @@ function nodeRefusals(request: RemapRequest, source: string, world: World): Bato
     const hint = name === source ? "; --no-follow moves the address without its connections" : "";
     refusals.push({ code: "INSTANCE_DOWN", message: `the agent of ${name} is not connected${hint}` });
   }
+  refusals.push(...offlineRefusals(request, source, world), ...leavingRefusals(request, remaps));
   const gateways = [...world.gateways.values()];
   if (gateways.length === 0)
     refusals.push({ code: "GATEWAY_DOWN", message: "no gateway has ever connected: start one first" });
@@ -169,9 +163,45 @@ function nodeRefusals(request: RemapRequest, source: string, world: World): Bato
   return refusals;
 }
 
+function offlineRefusals({ policy }: RemapRequest, source: string, world: World): BatonError[] {
+  const hello = world.agents.get(source)?.hello;
+  if (!policy.offlineSource || hello === undefined || hello.offlineHook === true) return [];
+  const message = `the agent of ${source} has no command to take it offline: set offlineHook in its configuration, or leave --offline-source out and do it yourself`;
+  return [{ code: "NO_OFFLINE_HOOK", message }];
+}
+
+/** Nothing may go to an instance that is being switched off. */
+function leavingRefusals({ target }: RemapRequest, remaps: readonly RemapState[]): BatonError[] {
+  const leaving = remaps.find(
+    ({ record: { source, phase } }) => source === target && phase.kind === "finalizing" && phase.offline === true,
+  );
+  if (leaving === undefined) return [];
+  return [{ code: "INSTANCE_DOWN", message: `${target} is being taken offline by remap ${leaving.record.id}` }];
+}
+
+/** What is no reason to refuse, and yet should be known before. */
+function remarksOn({ address, policy }: RemapRequest, source: string, input: PlanInput): string[] {
+  const hello = input.world.agents.get(source)?.hello;
+  const resets = !policy.follow || (policy.deadlineMs !== undefined && policy.onDeadline === "cut");
+  const remarks: string[] = [];
+  if (resets && hello !== undefined && hello.resetsConnections !== true)
+    remarks.push(
+      `the kernel of ${source} can't reset connections: those that are cut are reset at their next packet instead`,
+    );
+  if (!policy.offlineSource) return remarks;
+  const others = [...input.inventory.addresses.values()]
+    .filter((base) => base.address !== address && holderOf(chainOf(base, input.remaps)).instance === source)
+    .map((base) => base.address);
+  if (others.length > 0)
+    remarks.push(`${source} holds ${others.join(", ")} too: it is taken offline only once they have moved`);
+  return remarks;
+}
+
 interface Ways {
   readonly owners: RemapDraft["owners"];
   readonly channels: ReadonlyMap<string, ChosenChannel>;
+  /** Of the source's own channel. */
+  readonly mtu?: MtuVerdict;
   readonly refusals: readonly BatonError[];
 }
 
@@ -185,6 +215,7 @@ function planOwners(request: RemapRequest, chain: Chain, targetPrivate: IpAddres
   const links = freeLinks(owners.length, usedLinks(input), input.recentLinks);
   const refusals: BatonError[] = [];
   const channels = new Map<string, ChosenChannel>();
+  let mtu: MtuVerdict | undefined;
   const planned = owners.flatMap((owner, index) => {
     const link = links[index];
     if (link === undefined) {
@@ -192,14 +223,15 @@ function planOwners(request: RemapRequest, chain: Chain, targetPrivate: IpAddres
       return [];
     }
     const choice = channelTo(owner, request, targetPrivate, input);
+    if (owner.owner === holder.instance) mtu = choice.mtu;
     if (!choice.ok) {
       refusals.push(choice.refusal);
       return [];
     }
-    channels.set(owner.owner, choice.value);
-    return [{ ...owner, ...choice.value, link, loadAtLeast: [] }];
+    channels.set(owner.owner, choice.channel);
+    return [{ ...owner, ...choice.channel, link, loadAtLeast: [] }];
   });
-  return { owners: planned, channels, refusals };
+  return { owners: planned, channels, refusals, ...(mtu && { mtu }) };
 }
 
 function channelTo(
@@ -207,20 +239,20 @@ function channelTo(
   request: RemapRequest,
   targetPrivate: IpAddress,
   { world, fabric }: PlanInput,
-): Outcome<ChosenChannel> {
+): ChannelChoice {
   const ownerHello = world.agents.get(owner.owner)?.hello;
   const targetHello = world.agents.get(request.target)?.hello;
   if (ownerHello === undefined || targetHello === undefined) {
     const name = ownerHello === undefined ? owner.owner : request.target;
-    return refuse("INSTANCE_DOWN", `the agent of ${name} is not connected, so no channel to it can be chosen`);
+    const message = `the agent of ${name} is not connected, so no channel to it can be chosen`;
+    return { ok: false, refusal: { code: "INSTANCE_DOWN", message } };
   }
   const gateways = [...world.gateways.values()].flatMap(({ hello }): NodeHello[] => (hello ? [hello] : []));
   const ends = [
     { hello: ownerHello, private: owner.ownerPrivate },
     { hello: targetHello, private: targetPrivate },
   ] as const;
-  const choice = chooseChannel(request.policy.channel, ...ends, gateways, fabric);
-  return choice.ok ? { ok: true, value: choice.channel } : choice;
+  return chooseChannel(request.policy.channel, ...ends, gateways, fabric);
 }
 
 function usedLinks({ inventory, remaps }: PlanInput): ReadonlySet<LinkId> {

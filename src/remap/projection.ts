@@ -42,7 +42,16 @@ export function projectAgent(name: string, chains: readonly Chain[], config: Pro
   addresses.sort((a, b) => compare(a.address, b.address));
   marks.sort((a, b) => compare(a.id, b.id));
   const { fabric, probeSource } = config;
-  return { fabric, probeSource, addresses, links: [...links.values()].sort((a, b) => a.id - b.id), marks };
+  const offline = chains.flatMap((chain) => offlineOrder(name, chain)).sort(compare)[0];
+  const orders = offline === undefined ? { marks } : { marks, offline };
+  return { fabric, probeSource, addresses, links: [...links.values()].sort((a, b) => a.id - b.id), ...orders };
+}
+
+/** The remap whose last act is that its source goes offline. */
+function offlineOrder(name: string, chain: Chain): string[] {
+  return chain.flipped.flatMap(({ record: { id, source, phase } }) =>
+    source === name && phase.kind === "finalizing" && phase.offline === true ? [id] : [],
+  );
 }
 
 /** All gateways are alike. */

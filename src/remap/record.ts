@@ -7,6 +7,7 @@
  */
 import type { IpAddress } from "../flow/address.ts";
 import type { ChannelKind, LinkId, ShardPosition } from "../node/state.ts";
+import type { OfflineReport } from "../node/status.ts";
 import type { BatonError } from "./error.ts";
 import type { RemapFlows, RemapOutcome, RemapPhase, RemapPolicy } from "./remap.ts";
 
@@ -43,7 +44,8 @@ export type PhaseState =
   | { readonly kind: "arming" }
   | { readonly kind: "switching"; readonly stage: SwitchStage }
   | { readonly kind: "draining"; readonly cut: boolean }
-  | { readonly kind: "finalizing"; readonly outcome: EndOutcome }
+  /** `offline`: nothing of the remap is left, and the source is being taken offline. */
+  | { readonly kind: "finalizing"; readonly outcome: EndOutcome; readonly offline?: true }
   | { readonly kind: "completed"; readonly outcome: EndOutcome }
   | { readonly kind: "aborting"; readonly why: BatonError }
   | { readonly kind: "aborted"; readonly why: BatonError };
@@ -73,7 +75,11 @@ export interface RemapRecord {
   readonly provenMtu: number;
   readonly flows: RemapFlows;
   readonly traffic: readonly LinkTraffic[];
+  readonly counts: readonly RunCounts[];
   readonly switchMs?: number;
+  readonly longestSilenceMs?: number;
+  readonly offline?: OfflineReport;
+  readonly remarks?: readonly string[];
 }
 
 /** What one link carried for the source; a remap has several when the address moves on while it drains. */
@@ -82,6 +88,15 @@ export interface LinkTraffic {
   readonly packets: bigint;
   readonly bytes: bigint;
   readonly superseded: number;
+}
+
+/** What one run of an agent has counted. */
+export interface RunCounts {
+  readonly node: string;
+  readonly boot: string;
+  readonly cut: number;
+  readonly superseded: number;
+  readonly opened: number;
 }
 
 /** Something that a phase waits for, in plain words. */
@@ -106,11 +121,14 @@ export interface RemapLive {
   readonly flipSentMs?: number;
   readonly flows: RemapFlows;
   readonly traffic: readonly LinkTraffic[];
+  readonly counts: readonly RunCounts[];
   /** Flows of the source that the trackers know; absent: not asked yet. */
   readonly tracked?: number;
   /** Since when nothing moves, and the counters then. */
   readonly quiet?: { readonly sinceMs: number; readonly counters: string };
   readonly ownershipPublished: boolean;
+  /** Since when the source's agent is not connected, monotonic milliseconds; absent: it is. */
+  readonly awaySinceMs?: number;
   /** `sinceMs`: wall clock, milliseconds since the Unix epoch. */
   readonly waits: readonly (Wait & { readonly sinceMs: number })[];
   /** What hinders it after the flip. */
@@ -134,9 +152,9 @@ export const noFlows: RemapFlows = {
 
 /** A remap as a leader takes it up: from a request, or from the store (`resumed`). */
 export function takeUp(record: RemapRecord, resumed: boolean): RemapState {
-  const { flows, traffic } = record;
-  const live = { resumed, linksUp: false, barriersPassed: [], flows, traffic, ownershipPublished: false, waits: [] };
-  return { record, live };
+  const { flows, traffic, counts } = record;
+  const live = { resumed, linksUp: false, barriersPassed: [], ownershipPublished: false, waits: [] };
+  return { record, live: { ...live, flows, traffic, counts } };
 }
 
 export const snapshotMarkId = (id: string): string => `${id}.snapshot`;

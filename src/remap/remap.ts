@@ -1,6 +1,7 @@
 /** A remap as everybody outside the coordinator sees it. The coordinator's own record is in machine.ts. */
 import type { IpAddress } from "../flow/address.ts";
 import type { ChannelKind, UnknownPolicy } from "../node/state.ts";
+import type { OfflineReport } from "../node/status.ts";
 import type { BatonError } from "./error.ts";
 
 export const remapPhases = [
@@ -59,6 +60,13 @@ export interface RemapChannel {
   readonly provenMtu: number;
 }
 
+/** Whether existing connections' packets fit through a channel. Bytes, IP header included. */
+export interface MtuVerdict {
+  readonly needed: number;
+  readonly carried: number;
+  readonly fits: boolean;
+}
+
 export interface WaitingFor {
   readonly node: string;
   readonly sinceMs: number;
@@ -87,4 +95,7 @@ export interface Remap {
   readonly longestSilenceMs?: number;
   readonly waitingFor: readonly WaitingFor[];
   readonly error?: BatonError;
+  readonly offline?: OfflineReport;
+  /** What an operator should know besides. */
+  readonly remarks?: readonly string[];
 }

@@ -38,6 +38,8 @@ export function remapToJson(remap: Remap): { readonly [key: string]: Json } {
     ...(remap.longestSilenceMs !== undefined && { longestSilenceMs: remap.longestSilenceMs }),
     waitingFor: remap.waitingFor.map(({ node, sinceMs, what }) => ({ node, since: timeText(sinceMs), what })),
     ...(error && { error: { code: error.code, message: error.message } }),
+    ...(remap.offline && { offline: { outcome: remap.offline.outcome, message: remap.offline.message } }),
+    ...(remap.remarks !== undefined && remap.remarks.length > 0 && { remarks: remap.remarks }),
   };
 }
 

@@ -89,8 +89,8 @@ export function refused(state: RemapState, code: ErrorCode, message: string): St
 
 /** The record's next version: what was measured so far is stored with it. */
 export function revise(state: RemapState, change: Partial<RemapRecord>): RemapState {
-  const { flows, traffic } = state.live;
-  return { ...state, record: { ...state.record, flows, traffic, ...change, step: state.record.step + 1 } };
+  const { flows, traffic, counts } = state.live;
+  return { ...state, record: { ...state.record, flows, traffic, counts, ...change, step: state.record.step + 1 } };
 }
 
 export function enter(

@@ -27,8 +27,11 @@ export function remapOf(state: RemapState): Remap {
       bytes: live.traffic.reduce((sum, link) => sum + link.bytes, 0n),
     },
     ...(record.switchMs !== undefined && { switchMs: toMicroseconds(record.switchMs) }),
+    ...(record.longestSilenceMs !== undefined && { longestSilenceMs: record.longestSilenceMs }),
     waitingFor: live.waits.map(({ node, what, sinceMs }) => ({ node, what, sinceMs })),
     ...(error !== undefined && { error }),
+    ...(record.offline !== undefined && { offline: record.offline }),
+    ...(record.remarks !== undefined && { remarks: record.remarks }),
   };
 }
 

@@ -3,6 +3,7 @@ import { Egress, NodeKind } from "../gen/baton/v1/node.ts";
 import {
   ChannelKind,
   ErrorCode,
+  HookOutcome,
   OnDeadline,
   RemapOutcome,
   RemapPhase,
@@ -14,7 +15,7 @@ import type {
   Egress as EgressWord,
   UnknownPolicy as UnknownPolicyWord,
 } from "../node/state.ts";
-import type { NodeKind as NodeKindWord } from "../node/status.ts";
+import type { NodeKind as NodeKindWord, OfflineReport } from "../node/status.ts";
 import type { ErrorCode as ErrorCodeWord } from "../remap/error.ts";
 import type {
   OnDeadline as OnDeadlineWord,
@@ -79,6 +80,14 @@ export const onDeadlines: Record<OnDeadlineWord, OnDeadline> = {
 export const returnPaths: Record<ReturnPathWord, ReturnPath> = {
   channel: ReturnPath.CHANNEL,
   direct: ReturnPath.DIRECT,
+};
+
+export const hookOutcomeNumbers: Record<OfflineReport["outcome"], HookOutcome> = {
+  done: HookOutcome.DONE,
+  failed: HookOutcome.FAILED,
+  "timed-out": HookOutcome.TIMED_OUT,
+  unheard: HookOutcome.UNHEARD,
+  "not-run": HookOutcome.NOT_RUN,
 };
 
 /** The domain's codes are the proto's names; a code that only one side has does not compile. */

@@ -13,7 +13,10 @@ const errorInfoType = "type.googleapis.com/google.rpc.ErrorInfo";
 
 export type ErrorDetails = Readonly<Record<string, string>>;
 
-/** A BatonError, and what else a refusal carries: NOT_LEADER has `leader`, the endpoint to ask instead. */
+/**
+ * A BatonError, and what else a refusal carries: NOT_LEADER has `leader`, the endpoint to ask instead; SHARD_MOVED has that
+ * too, and `epoch`, the number of the assignment that the refusing tracker goes by.
+ */
 export interface DetailedError extends BatonError {
   readonly details?: ErrorDetails;
 }
@@ -46,6 +49,7 @@ const statusOf: Record<ErrorCode, status> = {
   CHANNEL_UNPROVEN: status.FAILED_PRECONDITION,
   CHANNEL_UNAVAILABLE: status.FAILED_PRECONDITION,
   WRONG_PHASE: status.FAILED_PRECONDITION,
+  NO_OFFLINE_HOOK: status.FAILED_PRECONDITION,
   ABORTED_BY_OPERATOR: status.FAILED_PRECONDITION,
   LIMIT_EXCEEDED: status.RESOURCE_EXHAUSTED,
   UNSUPPORTED: status.UNIMPLEMENTED,
@@ -53,6 +57,7 @@ const statusOf: Record<ErrorCode, status> = {
   NODE_FAILED: status.ABORTED,
   TRACKER_BEHIND: status.DEADLINE_EXCEEDED,
   NOT_LEADER: status.UNAVAILABLE,
+  SHARD_MOVED: status.UNAVAILABLE,
   STORE_UNAVAILABLE: status.UNAVAILABLE,
   INTERNAL: status.INTERNAL,
 };

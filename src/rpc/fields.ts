@@ -95,6 +95,11 @@ export function readCount(field: string, value: bigint): number {
   return Number(value);
 }
 
+export function readDecimal(field: string, value: number): number {
+  if (!Number.isFinite(value) || value < 0) throw new FieldFault(field, "a number from 0", value);
+  return value;
+}
+
 export function readPresent<T>(field: string, value: T | undefined): T {
   if (value === undefined) throw new FieldFault(field, "a value", "none");
   return value;

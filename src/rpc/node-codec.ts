@@ -107,6 +107,7 @@ export function agentStateToProto(state: AgentState): AgentStateMessage {
     addresses: state.addresses.map(agentAddressToProto),
     links: state.links.map(linkToProto),
     marks: state.marks.map((mark) => ({ ...mark })),
+    offline: state.offline ?? "",
   };
 }
 
@@ -176,6 +177,7 @@ function readAgentState(message: AgentStateMessage): AgentState {
       address: readAddress(`${field}.address`, mark.address),
       snapshot: mark.snapshot,
     })),
+    ...(message.offline !== "" && { offline: readId("offline", message.offline) }),
   };
   checkLinksExist(state);
   return state;

@@ -9,9 +9,11 @@ import type {
   RemapPolicyRequest as RemapPolicyRequestMessage,
   RemapPreview as RemapPreviewMessage,
 } from "../gen/baton/v1/remap.ts";
+import type { OfflineReport } from "../node/status.ts";
 import type { BatonError } from "../remap/error.ts";
 import {
   defaultPolicy,
+  type MtuVerdict,
   type Remap,
   type RemapChannel,
   type RemapFlows,
@@ -23,6 +25,7 @@ import {
   channelChoices,
   channelKinds,
   errorCodeNumbers,
+  hookOutcomeNumbers,
   onDeadlines,
   outcomes,
   phases,
@@ -34,9 +37,9 @@ import {
 import {
   type Decoded,
   decode,
-  FieldFault,
   readAddress,
   readCount,
+  readDecimal,
   readId,
   readInteger,
   readList,
@@ -50,6 +53,8 @@ import { readMtu } from "./node-codec.ts";
 /** Deadlines and lingers beyond this are mistakes. */
 const durationMsMax = 366 * 24 * 3_600_000;
 const refusalsMax = 100;
+const remarksMax = 100;
+const packetBytesMax = 65_535;
 
 /** What a remap would do. */
 export interface RemapPreview {
@@ -66,6 +71,10 @@ export interface RemapPreview {
   readonly oldestAgeMs?: number;
   /** Everything for which the remap would be refused; empty: it would start. */
   readonly refusals: readonly BatonError[];
+  /** Absent when no way between the two instances is known at all. */
+  readonly mtu?: MtuVerdict;
+  /** What the operator should know besides. */
+  readonly remarks?: readonly string[];
 }
 
 export function policyToProto(policy: RemapPolicy): RemapPolicyMessage {
@@ -141,6 +150,8 @@ export function remapToProto(remap: Remap): RemapMessage {
     longestSilenceMs: remap.longestSilenceMs,
     waitingFor: remap.waitingFor.map(({ node, sinceMs, what }) => ({ node, sinceMs: BigInt(sinceMs), what })),
     error: remap.error && errorToProto(remap.error),
+    offline: remap.offline && { ...remap.offline, outcome: hookOutcomeNumbers[remap.offline.outcome] },
+    remarks: [...(remap.remarks ?? [])],
   };
 }
 
@@ -178,6 +189,8 @@ export function remapFromProto(message: RemapMessage): Decoded<Remap> {
         what: readText(`${field}.what`, what),
       })),
       ...(message.error && { error: readError("error", message.error) }),
+      ...(message.offline && { offline: readOffline("offline", message.offline) }),
+      ...(message.remarks.length > 0 && { remarks: readRemarks(message.remarks) }),
     };
   });
 }
@@ -194,6 +207,8 @@ export function previewToProto(preview: RemapPreview): RemapPreviewMessage {
     medianAgeMs: preview.medianAgeMs === undefined ? undefined : BigInt(preview.medianAgeMs),
     oldestAgeMs: preview.oldestAgeMs === undefined ? undefined : BigInt(preview.oldestAgeMs),
     refusals: preview.refusals.map(errorToProto),
+    mtu: preview.mtu && { ...preview.mtu },
+    remarks: [...(preview.remarks ?? [])],
   };
 }
 
@@ -209,6 +224,8 @@ export function previewFromProto(message: RemapPreviewMessage): Decoded<RemapPre
     ...(message.medianAgeMs !== undefined && { medianAgeMs: readCount("median_age_ms", message.medianAgeMs) }),
     ...(message.oldestAgeMs !== undefined && { oldestAgeMs: readCount("oldest_age_ms", message.oldestAgeMs) }),
     refusals: readList("refusals", message.refusals, refusalsMax, (error, field) => readError(field, error)),
+    ...(message.mtu && { mtu: readVerdict(message.mtu) }),
+    ...(message.remarks.length > 0 && { remarks: readRemarks(message.remarks) }),
   }));
 }
 
@@ -249,11 +266,6 @@ export function readDuration(field: string, ms: bigint): number {
   return readInteger(field, readCount(field, ms), 0, durationMsMax);
 }
 
-function readDecimal(field: string, value: number): number {
-  if (!Number.isFinite(value) || value < 0) throw new FieldFault(field, "a number from 0", value);
-  return value;
-}
-
 function readChannel(field: string, message: RemapChannelMessage): RemapChannel {
   return {
     kind: readEnum(`${field}.kind`, channelKinds, message.kind),
@@ -264,6 +276,25 @@ function readChannel(field: string, message: RemapChannelMessage): RemapChannel 
 
 function readError(field: string, { code, message }: RemapErrorMessage): BatonError {
   return { code: readEnum(`${field}.code`, errorCodeNumbers, code), message: readText(`${field}.message`, message) };
+}
+
+function readVerdict({ needed, carried, fits }: NonNullable<RemapPreviewMessage["mtu"]>): MtuVerdict {
+  return {
+    needed: readInteger("mtu.needed", needed, 0, packetBytesMax),
+    carried: readInteger("mtu.carried", carried, 0, packetBytesMax),
+    fits,
+  };
+}
+
+function readOffline(field: string, { outcome, message }: NonNullable<RemapMessage["offline"]>): OfflineReport {
+  return {
+    outcome: readEnum(`${field}.outcome`, hookOutcomeNumbers, outcome),
+    message: readText(`${field}.message`, message),
+  };
+}
+
+function readRemarks(remarks: readonly string[]): readonly string[] {
+  return readList("remarks", remarks, remarksMax, (text, field) => readText(field, text));
 }
 
 function readFlows(message: NonNullable<RemapMessage["flows"]>): RemapFlows {

@@ -2,13 +2,14 @@
 import { parseIpAddress, parsePrefix } from "../flow/address.ts";
 import type {
   Device as DeviceMessage,
+  DrainReport as DrainReportMessage,
   LinkReport as LinkReportMessage,
   NodeFault as NodeFaultMessage,
   NodeHello as NodeHelloMessage,
   NodeStatus as NodeStatusMessage,
 } from "../gen/baton/v1/node.ts";
-import type { Device, DrainReport, LinkReport, NodeFault, NodeHello, NodeStatus } from "../node/status.ts";
-import { channelKinds, errorCodeNumbers, nodeKinds, readEnum } from "./enums.ts";
+import type { Device, DrainReport, HookReport, LinkReport, NodeFault, NodeHello, NodeStatus } from "../node/status.ts";
+import { channelKinds, errorCodeNumbers, hookOutcomeNumbers, nodeKinds, readEnum } from "./enums.ts";
 import {
   type Decoded,
   decode,
@@ -17,6 +18,7 @@ import {
   linkAddressToBytes,
   readAddress,
   readCount,
+  readDecimal,
   readHex,
   readId,
   readInteger,
@@ -49,6 +51,8 @@ export function helloToProto(hello: NodeHello): NodeHelloMessage {
     privateAddresses: [...hello.privateAddresses],
     channels: hello.channels.map((kind) => channelKinds[kind]),
     publicMtu: hello.publicMtu,
+    offlineHook: hello.offlineHook ?? false,
+    resetsConnections: hello.resetsConnections ?? false,
   };
 }
 
@@ -70,6 +74,8 @@ export function helloFromProto(message: NodeHelloMessage): Decoded<NodeHello> {
       readEnum(field, channelKinds, kind),
     ),
     publicMtu: message.publicMtu === 0 ? 0 : readMtu("public_mtu", message.publicMtu),
+    ...(message.offlineHook && { offlineHook: true }),
+    ...(message.resetsConnections && { resetsConnections: true }),
   }));
 }
 
@@ -84,16 +90,14 @@ export function statusToProto(status: NodeStatus): NodeStatusMessage {
     })),
     loads: status.loads.map(({ id, entries }) => ({ id, entries: BigInt(entries) })),
     proofs: status.proofs.map((proof) => ({ ...proof })),
-    drains: status.drains.map(({ address, generation, open, atSwitch, opened, cut }) => ({
-      address,
-      generation,
-      open: BigInt(open),
-      atSwitch: atSwitch === undefined ? undefined : BigInt(atSwitch),
-      opened: BigInt(opened),
-      cut: BigInt(cut),
-    })),
+    drains: status.drains.map(drainToProto),
     links: status.links.map((link) => ({ ...link })),
     retired: [...status.retired],
+    hooks: (status.hooks ?? []).map(({ id, outcome, message }) => ({
+      id,
+      outcome: hookOutcomeNumbers[outcome],
+      message,
+    })),
   };
 }
 
@@ -119,6 +123,7 @@ export function statusFromProto(message: NodeStatusMessage): Decoded<NodeStatus>
     drains: readList("drains", message.drains, limits.addressesMax, readDrain),
     links: readList("links", message.links, limits.linksMax, readLinkReport),
     retired: readList("retired", message.retired, limits.addressesMax, (text, field) => readAddress(field, text)),
+    ...(message.hooks.length > 0 && { hooks: readList("hooks", message.hooks, max, readHook) }),
   }));
 }
 
@@ -159,7 +164,29 @@ function readFault(message: NodeFaultMessage, field: string): NodeFault {
   };
 }
 
-function readDrain(message: NodeStatusMessage["drains"][number], field: string): DrainReport {
+function readHook(message: NodeStatusMessage["hooks"][number], field: string): HookReport {
+  return {
+    id: readId(`${field}.id`, message.id),
+    outcome: readEnum(`${field}.outcome`, hookOutcomeNumbers, message.outcome),
+    message: readText(`${field}.message`, message.message),
+  };
+}
+
+function drainToProto(drain: DrainReport): DrainReportMessage {
+  return {
+    address: drain.address,
+    generation: drain.generation,
+    open: BigInt(drain.open),
+    atSwitch: drain.atSwitch === undefined ? undefined : BigInt(drain.atSwitch),
+    opened: BigInt(drain.opened),
+    cut: BigInt(drain.cut),
+    superseded: BigInt(drain.superseded ?? 0),
+    unresettable: BigInt(drain.unresettable ?? 0),
+    longestSilenceMs: drain.longestSilenceMs,
+  };
+}
+
+function readDrain(message: DrainReportMessage, field: string): DrainReport {
   return {
     address: readAddress(`${field}.address`, message.address),
     generation: message.generation,
@@ -167,6 +194,11 @@ function readDrain(message: NodeStatusMessage["drains"][number], field: string):
     ...(message.atSwitch !== undefined && { atSwitch: readCount(`${field}.at_switch`, message.atSwitch) }),
     opened: readCount(`${field}.opened`, message.opened),
     cut: readCount(`${field}.cut`, message.cut),
+    ...(message.superseded > 0n && { superseded: readCount(`${field}.superseded`, message.superseded) }),
+    ...(message.unresettable > 0n && { unresettable: readCount(`${field}.unresettable`, message.unresettable) }),
+    ...(message.longestSilenceMs !== undefined && {
+      longestSilenceMs: readDecimal(`${field}.longest_silence_ms`, message.longestSilenceMs),
+    }),
   };
 }
 

@@ -3,7 +3,14 @@ import type { NodeSession } from "../../src/coordinator/fenced-node.ts";
 import { type IpAddress, ipAddressFromBytes } from "../../src/flow/address.ts";
 import { type Fence, judgeFence } from "../../src/node/fence.ts";
 import type { AgentState, GatewayState, ShardPosition } from "../../src/node/state.ts";
-import { emptyStatus, type NodeFault, type NodeHello, type NodeKind, type NodeStatus } from "../../src/node/status.ts";
+import {
+  emptyStatus,
+  type HookReport,
+  type NodeFault,
+  type NodeHello,
+  type NodeKind,
+  type NodeStatus,
+} from "../../src/node/status.ts";
 import type { DesiredState } from "../../src/rpc/node-codec.ts";
 
 export class FakeNode {
@@ -26,7 +33,14 @@ export class FakeNode {
   readonly #cut = new Map<string, number>();
   #proofs: { id: string; sender: string; mtu: number }[] = [];
   refused: string[] = [];
+  offlineHook = false;
+  resetsConnections = true;
+  /** What the hook comes to; none: it never tells. */
+  hookOutcome: HookReport["outcome"] | undefined = "done";
+  /** Of this run of its process; another one after {@link restart}. */
+  boot = 0;
   packets = 0n;
+  opened = 0;
   /** Where its snapshots and barriers stand in the event stream. */
   positions: readonly ShardPosition[] = [{ shard: 3, sequence: 9n }];
 
@@ -49,7 +63,7 @@ export class FakeNode {
     return {
       name: this.name,
       kind: this.kind,
-      boot: "0".repeat(32),
+      boot: this.boot.toString(16).padStart(32, "0"),
       version: "0.1.0",
       ...(this.held && { held: this.held }),
       devices: [
@@ -63,6 +77,8 @@ export class FakeNode {
       privateAddresses: this.kind === "agent" ? addresses.map(({ address }) => address) : [],
       channels: this.kind === "agent" ? ["direct", "vxlan"] : [],
       publicMtu: this.kind === "gateway" ? this.mtu : 0,
+      offlineHook: this.offlineHook,
+      resetsConnections: this.resetsConnections,
     };
   }
 
@@ -87,6 +103,14 @@ export class FakeNode {
     this.gatewayState = undefined;
     this.#proofs = [];
     this.flows.clear();
+  }
+
+  /** The process is another one; the kernel and its connections are the same, what was counted is forgotten. */
+  restart(): void {
+    this.boot++;
+    this.#cut.clear();
+    this.#atSwitch.clear();
+    this.#follow();
   }
 
   open(address: IpAddress, flows: number): void {
@@ -127,7 +151,8 @@ export class FakeNode {
           address: entry.address,
           generation: entry.generation,
           open: this.flowsOf(entry.address),
-          opened: 0,
+          opened: this.opened,
+          ...(entry.cut && !this.resetsConnections && { unresettable: this.flowsOf(entry.address) }),
           cut: this.#cut.get(`${entry.address} ${entry.generation}`) ?? 0,
           ...(this.#atSwitch.has(`${entry.address} ${entry.generation}`) && {
             atSwitch: this.#atSwitch.get(`${entry.address} ${entry.generation}`) ?? 0,
@@ -143,8 +168,16 @@ export class FakeNode {
         refusedPackets: 0n,
         superseded: 0n,
       })),
+      hooks: this.#hooks(),
       retired: (gateway?.accepts ?? []).filter(({ retiring }) => retiring).map((accept) => accept.private),
     };
+  }
+
+  #hooks(): HookReport[] {
+    const id = this.agentState?.offline;
+    return id === undefined || this.hookOutcome === undefined
+      ? []
+      : [{ id, outcome: this.hookOutcome, message: "said" }];
   }
 
   #follow(): void {
@@ -152,7 +185,7 @@ export class FakeNode {
       const key = `${entry.address} ${entry.generation}`;
       if (entry.egress.kind === "channel" && entry.watchDrain && !this.#atSwitch.has(key))
         this.#atSwitch.set(key, this.flowsOf(entry.address));
-      if (!entry.cut) continue;
+      if (!entry.cut || !this.resetsConnections) continue;
       this.#cut.set(key, (this.#cut.get(key) ?? 0) + this.flowsOf(entry.address));
       this.flows.set(entry.address, 0);
     }

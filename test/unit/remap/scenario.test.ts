@@ -1,7 +1,7 @@
 /** Remaps from request to end, with nodes that have no kernel. Each test reads as what an operator would see. */
 import { describe, expect, it } from "vitest";
 import type { AgentState } from "../../../src/node/state.ts";
-import type { Remap } from "../../../src/remap/remap.ts";
+import type { Remap, RemapPolicy } from "../../../src/remap/remap.ts";
 import { bigintText, FakeCluster, type FakeClusterOptions, ip, publicA, publicB } from "../../support/fake-cluster.ts";
 import { brokenInvariants } from "../../support/packet-invariants.ts";
 
@@ -55,7 +55,7 @@ describe("a remap", () => {
     ["an unknown target", publicA, "vm-z", {}, "UNKNOWN_INSTANCE"],
     ["its own instance", publicA, "vm-a", {}, "SOURCE_IS_TARGET"],
     ["a return path that is not built", publicA, "vm-b", { returnPath: "direct" }, "UNSUPPORTED"],
-    ["offline-source", publicA, "vm-b", { offlineSource: true }, "UNSUPPORTED"],
+    ["offline-source without a hook", publicA, "vm-b", { offlineSource: true }, "NO_OFFLINE_HOOK"],
     ["a channel that is not built", publicA, "vm-b", { channel: "gre" }, "UNSUPPORTED"],
     ["a channel without room", publicA, "vm-b", { channel: "vxlan" }, "MTU_TOO_SMALL"],
   ] as const)("refuses %s", async (_what, address, target, policy, code) => {
@@ -318,6 +318,148 @@ describe("the end of a drain", () => {
     await cluster.tick(600_000);
     expect(now()).toMatchObject({ phase: "draining", policy: { onDeadline: "cut" } });
     expect(now().policy.deadlineMs).toBeUndefined();
+  });
+});
+
+describe("connections that the source's kernel can't reset", () => {
+  it("don't hold up a cut, count as cut, and are told of", async () => {
+    const cluster = await open();
+    cluster.node("vm-a").resetsConnections = false;
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+    for (const node of cluster.nodes) node.onApply = undefined;
+    await cluster.remaps.command(id, { kind: "cut", by: "me" }, "me");
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.remap(id)).toMatchObject({ outcome: "cut", flows: { cut: 5, remaining: 0, closed: 0 } });
+    expect(cluster.remap(id).remarks).toEqual([expect.stringContaining("vm-b resets them at their next packet")]);
+  });
+
+  it("are foretold by the preview", async () => {
+    const cluster = await open();
+    cluster.disconnect(cluster.node("vm-a"));
+    cluster.node("vm-a").resetsConnections = false;
+    cluster.connectAll();
+    await cluster.settle();
+    const policy = { deadlineMs: 1_000, onDeadline: "cut" } as const;
+    expect(cluster.remaps.plan(cluster.request(publicA, "vm-b", policy)).remarks).toMatchObject([
+      /at their next packet/,
+    ]);
+    expect(cluster.remaps.plan(cluster.request(publicA, "vm-b")).remarks).toEqual([]);
+  });
+});
+
+describe("what agents count", () => {
+  it("outlives their restarts", async () => {
+    const cluster = await open();
+    const [source, target] = [cluster.node("vm-a"), cluster.node("vm-b")];
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+    target.opened = 7;
+    target.report();
+    source.flows.set(publicA, 2);
+    source.report();
+    await cluster.settle();
+    for (const node of [source, target]) {
+      cluster.disconnect(node);
+      node.restart();
+      node.opened = 0;
+    }
+    cluster.connectAll();
+    await cluster.settle();
+    target.opened = 3;
+    target.report();
+    await cluster.settle();
+    expect(cluster.remap(id).flows).toMatchObject({ atSwitch: 5, remaining: 2, closed: 3, newAtTarget: 10 });
+  });
+});
+
+describe("taking the source offline", () => {
+  async function draining(policy: Partial<RemapPolicy> = {}) {
+    const cluster = await open({ instances: 3 });
+    const source = cluster.node("vm-a");
+    cluster.disconnect(source);
+    source.offlineHook = true;
+    cluster.connectAll();
+    await cluster.settle();
+    const { id } = await cluster.created(publicA, "vm-b", { offlineSource: true, ...policy });
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+    return { cluster, source, id };
+  }
+
+  it("is the last act, after everything else of the remap is gone", async () => {
+    const { cluster, source, id } = await draining();
+    const before: boolean[] = [];
+    source.onApply = () => {
+      const state = source.agentState;
+      if (state?.offline !== undefined) before.push(state.addresses.length + state.links.length === 0);
+    };
+    source.close(publicA);
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(before).toEqual([true]);
+    expect(cluster.remap(id)).toMatchObject({ outcome: "completed", offline: { outcome: "done", message: "said" } });
+    await cluster.settle();
+    expect(source.agentState?.offline).toBeUndefined();
+  });
+
+  it("waits for another address of the source, and says so", async () => {
+    const { cluster, source, id } = await draining();
+    await cluster.addAddress(publicB, "vm-a");
+    source.close(publicA);
+    await cluster.until(() => cluster.remap(id).phase === "finalizing");
+    await cluster.tick(60_000);
+    await cluster.settle();
+    expect(cluster.remap(id).waitingFor).toMatchObject([
+      { node: "vm-a", what: `to hand over ${publicB}, before it is taken offline` },
+    ]);
+    await cluster.created(publicB, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.remap(id).offline?.outcome).toBe("done");
+  });
+
+  it("is reported as unheard when the source goes down before it can tell", async () => {
+    const { cluster, source, id } = await draining();
+    source.hookOutcome = undefined;
+    source.close(publicA);
+    await cluster.until(() => source.agentState?.offline !== undefined);
+    await cluster.tick(60_000);
+    await cluster.settle();
+    expect(cluster.remap(id).phase).toBe("finalizing");
+    cluster.disconnect(source);
+    await cluster.tick(1_000);
+    expect(cluster.remap(id).phase).toBe("finalizing");
+    await cluster.until(() => cluster.remap(id).phase === "completed", 20);
+    expect(cluster.remap(id).offline).toMatchObject({ outcome: "unheard" });
+  });
+
+  it("goes on under another leader", async () => {
+    const { cluster, source, id } = await draining();
+    source.hookOutcome = undefined;
+    source.close(publicA);
+    await cluster.until(() => source.agentState?.offline !== undefined);
+    cluster.lead();
+    cluster.connectAll();
+    await cluster.settle();
+    expect(source.agentState?.offline).toBe(id);
+    source.hookOutcome = "failed";
+    source.report();
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.remap(id)).toMatchObject({ outcome: "completed", offline: { outcome: "failed" } });
+  });
+
+  it("is not done when the address has come back", async () => {
+    const { cluster, source, id } = await draining();
+    await cluster.remaps.command(id, { kind: "abort", by: "me" }, "me");
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.remap(id).offline).toMatchObject({ outcome: "not-run" });
+    expect(source.agentState?.offline).toBeUndefined();
+  });
+
+  it("lets no address go to it meanwhile", async () => {
+    const { cluster, source } = await draining();
+    source.hookOutcome = undefined;
+    source.close(publicA);
+    await cluster.until(() => source.agentState?.offline !== undefined);
+    expect(await refusalOf(cluster.create(publicA, "vm-a"))).toBe("INSTANCE_DOWN");
   });
 });
 

@@ -24,6 +24,9 @@ import {
   ErrorCode,
   errorCodeFromJSON,
   errorCodeToJSON,
+  HookOutcome,
+  hookOutcomeFromJSON,
+  hookOutcomeToJSON,
   UnknownPolicy,
   unknownPolicyFromJSON,
   unknownPolicyToJSON,
@@ -169,6 +172,10 @@ export interface NodeHello {
   channels: ChannelKind[];
   /** Size of the largest packet that the node's public side takes, bytes. Gateways only. */
   publicMtu: number;
+  /** A command is configured that takes this host offline. Agents only. */
+  offlineHook: boolean;
+  /** The kernel resets connections on demand. Agents only. */
+  resetsConnections: boolean;
 }
 
 export interface Device {
@@ -193,6 +200,8 @@ export interface AgentState {
   addresses: AgentAddress[];
   links: Link[];
   marks: MarkRequest[];
+  /** Run the command that takes this host offline, once for this id, and report it in `hooks`; empty: don't. */
+  offline: string;
 }
 
 /** A public address that this instance holds, is to hold, or still owns flows of. */
@@ -303,6 +312,16 @@ export interface NodeStatus {
   links: LinkReport[];
   /** Private addresses of retiring Accepts that are gone. */
   retired: string[];
+  /** Present while the state asks for one. */
+  hooks: HookReport[];
+}
+
+/** What came of a command that the host was to run. */
+export interface HookReport {
+  id: string;
+  outcome: HookOutcome;
+  /** Exit code, or signal, and the end of what the command wrote. */
+  message: string;
 }
 
 export interface NodeFault {
@@ -346,6 +365,12 @@ export interface DrainReport {
   opened: bigint;
   /** Reset on demand. */
   cut: bigint;
+  /** Reset because the holder has a newer connection of the same ends. */
+  superseded: bigint;
+  /** Left alone by a cut, for this kernel can't reset them: the holder resets them at their next packet. */
+  unresettable: bigint;
+  /** See longest_silence_ms of Remap. */
+  longestSilenceMs?: number | undefined;
 }
 
 /** Counters since the link was set up. At the target's end: what it followed and what came back. */
@@ -675,6 +700,8 @@ function createBaseNodeHello(): NodeHello {
     privateAddresses: [],
     channels: [],
     publicMtu: 0,
+    offlineHook: false,
+    resetsConnections: false,
   };
 }
 
@@ -710,6 +737,12 @@ export const NodeHello: MessageFns<NodeHello> = {
     }
     if (message.publicMtu !== 0) {
       writer.uint32(72).uint32(message.publicMtu);
+    }
+    if (message.offlineHook !== false) {
+      writer.uint32(80).bool(message.offlineHook);
+    }
+    if (message.resetsConnections !== false) {
+      writer.uint32(88).bool(message.resetsConnections);
     }
     return writer;
   },
@@ -809,6 +842,22 @@ export const NodeHello: MessageFns<NodeHello> = {
             message.publicMtu = reader.uint32();
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.offlineHook = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.resetsConnections = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -842,6 +891,16 @@ export const NodeHello: MessageFns<NodeHello> = {
         : isSet(object.public_mtu)
         ? globalThis.Number(object.public_mtu)
         : 0,
+      offlineHook: isSet(object.offlineHook)
+        ? globalThis.Boolean(object.offlineHook)
+        : isSet(object.offline_hook)
+        ? globalThis.Boolean(object.offline_hook)
+        : false,
+      resetsConnections: isSet(object.resetsConnections)
+        ? globalThis.Boolean(object.resetsConnections)
+        : isSet(object.resets_connections)
+        ? globalThis.Boolean(object.resets_connections)
+        : false,
     };
   },
 
@@ -874,6 +933,12 @@ export const NodeHello: MessageFns<NodeHello> = {
     if (message.publicMtu !== 0) {
       obj.publicMtu = Math.round(message.publicMtu);
     }
+    if (message.offlineHook !== false) {
+      obj.offlineHook = message.offlineHook;
+    }
+    if (message.resetsConnections !== false) {
+      obj.resetsConnections = message.resetsConnections;
+    }
     return obj;
   },
 
@@ -891,6 +956,8 @@ export const NodeHello: MessageFns<NodeHello> = {
     message.privateAddresses = object.privateAddresses?.map((e) => e) || [];
     message.channels = object.channels?.map((e) => e) || [];
     message.publicMtu = object.publicMtu ?? 0;
+    message.offlineHook = object.offlineHook ?? false;
+    message.resetsConnections = object.resetsConnections ?? false;
     return message;
   },
 };
@@ -1136,7 +1203,7 @@ export const DesiredState: MessageFns<DesiredState> = {
 };
 
 function createBaseAgentState(): AgentState {
-  return { fabric: [], probeSource: "", addresses: [], links: [], marks: [] };
+  return { fabric: [], probeSource: "", addresses: [], links: [], marks: [], offline: "" };
 }
 
 export const AgentState: MessageFns<AgentState> = {
@@ -1155,6 +1222,9 @@ export const AgentState: MessageFns<AgentState> = {
     }
     for (const v of message.marks) {
       MarkRequest.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.offline !== "") {
+      writer.uint32(50).string(message.offline);
     }
     return writer;
   },
@@ -1212,6 +1282,14 @@ export const AgentState: MessageFns<AgentState> = {
             message.marks.push(MarkRequest.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.offline = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1237,6 +1315,7 @@ export const AgentState: MessageFns<AgentState> = {
         : [],
       links: globalThis.Array.isArray(object?.links) ? object.links.map((e: any) => Link.fromJSON(e)) : [],
       marks: globalThis.Array.isArray(object?.marks) ? object.marks.map((e: any) => MarkRequest.fromJSON(e)) : [],
+      offline: isSet(object.offline) ? globalThis.String(object.offline) : "",
     };
   },
 
@@ -1257,6 +1336,9 @@ export const AgentState: MessageFns<AgentState> = {
     if (message.marks?.length) {
       obj.marks = message.marks.map((e) => MarkRequest.toJSON(e));
     }
+    if (message.offline !== "") {
+      obj.offline = message.offline;
+    }
     return obj;
   },
 
@@ -1270,6 +1352,7 @@ export const AgentState: MessageFns<AgentState> = {
     message.addresses = object.addresses?.map((e) => AgentAddress.fromPartial(e)) || [];
     message.links = object.links?.map((e) => Link.fromPartial(e)) || [];
     message.marks = object.marks?.map((e) => MarkRequest.fromPartial(e)) || [];
+    message.offline = object.offline ?? "";
     return message;
   },
 };
@@ -2482,7 +2565,17 @@ export const ProofRequest: MessageFns<ProofRequest> = {
 };
 
 function createBaseNodeStatus(): NodeStatus {
-  return { applied: undefined, faults: [], marks: [], loads: [], proofs: [], drains: [], links: [], retired: [] };
+  return {
+    applied: undefined,
+    faults: [],
+    marks: [],
+    loads: [],
+    proofs: [],
+    drains: [],
+    links: [],
+    retired: [],
+    hooks: [],
+  };
 }
 
 export const NodeStatus: MessageFns<NodeStatus> = {
@@ -2510,6 +2603,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     for (const v of message.retired) {
       writer.uint32(66).string(v!);
+    }
+    for (const v of message.hooks) {
+      HookReport.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -2591,6 +2687,14 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.retired.push(reader.string());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.hooks.push(HookReport.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2613,6 +2717,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
       drains: globalThis.Array.isArray(object?.drains) ? object.drains.map((e: any) => DrainReport.fromJSON(e)) : [],
       links: globalThis.Array.isArray(object?.links) ? object.links.map((e: any) => LinkReport.fromJSON(e)) : [],
       retired: globalThis.Array.isArray(object?.retired) ? object.retired.map((e: any) => globalThis.String(e)) : [],
+      hooks: globalThis.Array.isArray(object?.hooks) ? object.hooks.map((e: any) => HookReport.fromJSON(e)) : [],
     };
   },
 
@@ -2642,6 +2747,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     if (message.retired?.length) {
       obj.retired = message.retired;
     }
+    if (message.hooks?.length) {
+      obj.hooks = message.hooks.map((e) => HookReport.toJSON(e));
+    }
     return obj;
   },
 
@@ -2660,6 +2768,108 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.drains = object.drains?.map((e) => DrainReport.fromPartial(e)) || [];
     message.links = object.links?.map((e) => LinkReport.fromPartial(e)) || [];
     message.retired = object.retired?.map((e) => e) || [];
+    message.hooks = object.hooks?.map((e) => HookReport.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseHookReport(): HookReport {
+  return { id: "", outcome: 0, message: "" };
+}
+
+export const HookReport: MessageFns<HookReport> = {
+  encode(message: HookReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.outcome !== 0) {
+      writer.uint32(16).int32(message.outcome);
+    }
+    if (message.message !== "") {
+      writer.uint32(26).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HookReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHookReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HookReport {
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      outcome: isSet(object.outcome) ? hookOutcomeFromJSON(object.outcome) : 0,
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: HookReport): unknown {
+    const obj: any = {};
+    if (message.id !== "") {
+      obj.id = message.id;
+    }
+    if (message.outcome !== 0) {
+      obj.outcome = hookOutcomeToJSON(message.outcome);
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HookReport>, I>>(base?: I): HookReport {
+    return HookReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HookReport>, I>>(object: I): HookReport {
+    const message = createBaseHookReport();
+    message.id = object.id ?? "";
+    message.outcome = object.outcome ?? 0;
+    message.message = object.message ?? "";
     return message;
   },
 };
@@ -3077,7 +3287,17 @@ export const ProofReport: MessageFns<ProofReport> = {
 };
 
 function createBaseDrainReport(): DrainReport {
-  return { address: "", generation: 0n, open: 0n, atSwitch: undefined, opened: 0n, cut: 0n };
+  return {
+    address: "",
+    generation: 0n,
+    open: 0n,
+    atSwitch: undefined,
+    opened: 0n,
+    cut: 0n,
+    superseded: 0n,
+    unresettable: 0n,
+    longestSilenceMs: undefined,
+  };
 }
 
 export const DrainReport: MessageFns<DrainReport> = {
@@ -3114,6 +3334,21 @@ export const DrainReport: MessageFns<DrainReport> = {
         throw new globalThis.Error("value provided for field message.cut of type uint64 too large");
       }
       writer.uint32(48).uint64(message.cut);
+    }
+    if (message.superseded !== 0n) {
+      if (BigInt.asUintN(64, message.superseded) !== message.superseded) {
+        throw new globalThis.Error("value provided for field message.superseded of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.superseded);
+    }
+    if (message.unresettable !== 0n) {
+      if (BigInt.asUintN(64, message.unresettable) !== message.unresettable) {
+        throw new globalThis.Error("value provided for field message.unresettable of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.unresettable);
+    }
+    if (message.longestSilenceMs !== undefined) {
+      writer.uint32(73).double(message.longestSilenceMs);
     }
     return writer;
   },
@@ -3179,6 +3414,30 @@ export const DrainReport: MessageFns<DrainReport> = {
             message.cut = reader.uint64() as bigint;
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.superseded = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.unresettable = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.longestSilenceMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3203,6 +3462,13 @@ export const DrainReport: MessageFns<DrainReport> = {
         : undefined,
       opened: isSet(object.opened) ? BigInt(object.opened) : 0n,
       cut: isSet(object.cut) ? BigInt(object.cut) : 0n,
+      superseded: isSet(object.superseded) ? BigInt(object.superseded) : 0n,
+      unresettable: isSet(object.unresettable) ? BigInt(object.unresettable) : 0n,
+      longestSilenceMs: isSet(object.longestSilenceMs)
+        ? globalThis.Number(object.longestSilenceMs)
+        : isSet(object.longest_silence_ms)
+        ? globalThis.Number(object.longest_silence_ms)
+        : undefined,
     };
   },
 
@@ -3226,6 +3492,15 @@ export const DrainReport: MessageFns<DrainReport> = {
     if (message.cut !== 0n) {
       obj.cut = message.cut.toString();
     }
+    if (message.superseded !== 0n) {
+      obj.superseded = message.superseded.toString();
+    }
+    if (message.unresettable !== 0n) {
+      obj.unresettable = message.unresettable.toString();
+    }
+    if (message.longestSilenceMs !== undefined) {
+      obj.longestSilenceMs = floatToJson(message.longestSilenceMs);
+    }
     return obj;
   },
 
@@ -3244,6 +3519,13 @@ export const DrainReport: MessageFns<DrainReport> = {
       : undefined;
     message.opened = (object.opened !== undefined && object.opened !== null) ? BigInt(object.opened) : 0n;
     message.cut = (object.cut !== undefined && object.cut !== null) ? BigInt(object.cut) : 0n;
+    message.superseded = (object.superseded !== undefined && object.superseded !== null)
+      ? BigInt(object.superseded)
+      : 0n;
+    message.unresettable = (object.unresettable !== undefined && object.unresettable !== null)
+      ? BigInt(object.unresettable)
+      : 0n;
+    message.longestSilenceMs = object.longestSilenceMs ?? undefined;
     return message;
   },
 };
@@ -3550,6 +3832,10 @@ function bytesFromBase64(b64: string): Uint8Array {
 
 function base64FromBytes(arr: Uint8Array): string {
   return globalThis.Buffer.from(arr).toString("base64");
+}
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
 }
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;

@@ -447,6 +447,13 @@ export const ErrorCode = {
   INTERNAL: 26,
   /** LIMIT_EXCEEDED - A limit of the instance would be passed (connection table, set size); the message names it. */
   LIMIT_EXCEEDED: 27,
+  /** NO_OFFLINE_HOOK - `offline_source` is asked for, and no command for it is configured at the source's agent. */
+  NO_OFFLINE_HOOK: 28,
+  /**
+   * SHARD_MOVED - Another tracker holds the shard. ErrorInfo's metadata names the `epoch` of the assignment that says so, and the
+   * shard's primary as `leader`: who knows an older epoch asks for the assignment anew.
+   */
+  SHARD_MOVED: 29,
 } as const;
 
 export type ErrorCode = typeof ErrorCode[keyof typeof ErrorCode];
@@ -480,6 +487,8 @@ export namespace ErrorCode {
   export type ABORTED_BY_OPERATOR = typeof ErrorCode.ABORTED_BY_OPERATOR;
   export type INTERNAL = typeof ErrorCode.INTERNAL;
   export type LIMIT_EXCEEDED = typeof ErrorCode.LIMIT_EXCEEDED;
+  export type NO_OFFLINE_HOOK = typeof ErrorCode.NO_OFFLINE_HOOK;
+  export type SHARD_MOVED = typeof ErrorCode.SHARD_MOVED;
 }
 
 export function errorCodeFromJSON(object: any): ErrorCode {
@@ -568,6 +577,12 @@ export function errorCodeFromJSON(object: any): ErrorCode {
     case 27:
     case "ERROR_CODE_LIMIT_EXCEEDED":
       return ErrorCode.LIMIT_EXCEEDED;
+    case 28:
+    case "ERROR_CODE_NO_OFFLINE_HOOK":
+      return ErrorCode.NO_OFFLINE_HOOK;
+    case 29:
+    case "ERROR_CODE_SHARD_MOVED":
+      return ErrorCode.SHARD_MOVED;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorCode");
   }
@@ -631,8 +646,80 @@ export function errorCodeToJSON(object: ErrorCode): string {
       return "ERROR_CODE_INTERNAL";
     case ErrorCode.LIMIT_EXCEEDED:
       return "ERROR_CODE_LIMIT_EXCEEDED";
+    case ErrorCode.NO_OFFLINE_HOOK:
+      return "ERROR_CODE_NO_OFFLINE_HOOK";
+    case ErrorCode.SHARD_MOVED:
+      return "ERROR_CODE_SHARD_MOVED";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorCode");
+  }
+}
+
+export const HookOutcome = {
+  UNSPECIFIED: 0,
+  /** DONE - The command ended with exit code 0. */
+  DONE: 1,
+  FAILED: 2,
+  /** TIMED_OUT - It was ended, for it had not ended by itself in time. */
+  TIMED_OUT: 3,
+  /** UNHEARD - It was begun, and nothing more was heard: the host may have gone down before it could tell. */
+  UNHEARD: 4,
+  /** NOT_RUN - It was not begun; the message says why. */
+  NOT_RUN: 5,
+} as const;
+
+export type HookOutcome = typeof HookOutcome[keyof typeof HookOutcome];
+
+export namespace HookOutcome {
+  export type UNSPECIFIED = typeof HookOutcome.UNSPECIFIED;
+  export type DONE = typeof HookOutcome.DONE;
+  export type FAILED = typeof HookOutcome.FAILED;
+  export type TIMED_OUT = typeof HookOutcome.TIMED_OUT;
+  export type UNHEARD = typeof HookOutcome.UNHEARD;
+  export type NOT_RUN = typeof HookOutcome.NOT_RUN;
+}
+
+export function hookOutcomeFromJSON(object: any): HookOutcome {
+  switch (object) {
+    case 0:
+    case "HOOK_OUTCOME_UNSPECIFIED":
+      return HookOutcome.UNSPECIFIED;
+    case 1:
+    case "HOOK_OUTCOME_DONE":
+      return HookOutcome.DONE;
+    case 2:
+    case "HOOK_OUTCOME_FAILED":
+      return HookOutcome.FAILED;
+    case 3:
+    case "HOOK_OUTCOME_TIMED_OUT":
+      return HookOutcome.TIMED_OUT;
+    case 4:
+    case "HOOK_OUTCOME_UNHEARD":
+      return HookOutcome.UNHEARD;
+    case 5:
+    case "HOOK_OUTCOME_NOT_RUN":
+      return HookOutcome.NOT_RUN;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum HookOutcome");
+  }
+}
+
+export function hookOutcomeToJSON(object: HookOutcome): string {
+  switch (object) {
+    case HookOutcome.UNSPECIFIED:
+      return "HOOK_OUTCOME_UNSPECIFIED";
+    case HookOutcome.DONE:
+      return "HOOK_OUTCOME_DONE";
+    case HookOutcome.FAILED:
+      return "HOOK_OUTCOME_FAILED";
+    case HookOutcome.TIMED_OUT:
+      return "HOOK_OUTCOME_TIMED_OUT";
+    case HookOutcome.UNHEARD:
+      return "HOOK_OUTCOME_UNHEARD";
+    case HookOutcome.NOT_RUN:
+      return "HOOK_OUTCOME_NOT_RUN";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum HookOutcome");
   }
 }
 
@@ -704,11 +791,28 @@ export interface Remap {
   switchMs?:
     | number
     | undefined;
-  /** Longest silence of a followed flow around the switch, beyond what it showed before. */
+  /**
+   * Longest silence of a followed flow around the switch, beyond what it showed before. Measured at the source from the
+   * kernel's times of last arrival, every 10 ms, over the flows that were active in the second before the switch and
+   * whose rhythm had been seen; absent: there were none, or too many to look at so often.
+   */
   longestSilenceMs?: number | undefined;
   waitingFor: WaitingFor[];
   /** Why it was aborted, or what hinders it now. */
-  error: RemapError | undefined;
+  error:
+    | RemapError
+    | undefined;
+  /** What came of taking the source offline; absent: not asked for, or not done yet. */
+  offline:
+    | OfflineReport
+    | undefined;
+  /** What an operator should know besides: for people, in no fixed words. */
+  remarks: string[];
+}
+
+export interface OfflineReport {
+  outcome: HookOutcome;
+  message: string;
 }
 
 export interface PhaseTime {
@@ -821,6 +925,21 @@ export interface RemapPreview {
     | undefined;
   /** Everything for which CreateRemap would refuse; empty: it would start. */
   refusals: RemapError[];
+  /** Absent when no way between the two instances is known at all. */
+  mtu:
+    | MtuVerdict
+    | undefined;
+  /** What the operator should know besides: for people, in no fixed words. */
+  remarks: string[];
+}
+
+/** Whether existing connections' packets fit through the channel. */
+export interface MtuVerdict {
+  /** Largest packet that they can have, bytes, IP header included. */
+  needed: number;
+  /** Largest packet that the channel carries by the devices' sizes; it is proven before a remap is armed. */
+  carried: number;
+  fits: boolean;
 }
 
 function createBaseRemapPolicy(): RemapPolicy {
@@ -1425,6 +1544,8 @@ function createBaseRemap(): Remap {
     longestSilenceMs: undefined,
     waitingFor: [],
     error: undefined,
+    offline: undefined,
+    remarks: [],
   };
 }
 
@@ -1489,6 +1610,12 @@ export const Remap: MessageFns<Remap> = {
     }
     if (message.error !== undefined) {
       RemapError.encode(message.error, writer.uint32(154).fork()).join();
+    }
+    if (message.offline !== undefined) {
+      OfflineReport.encode(message.offline, writer.uint32(162).fork()).join();
+    }
+    for (const v of message.remarks) {
+      writer.uint32(170).string(v!);
     }
     return writer;
   },
@@ -1658,6 +1785,22 @@ export const Remap: MessageFns<Remap> = {
             message.error = RemapError.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.offline = OfflineReport.decode(reader, reader.uint32());
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.remarks.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1719,6 +1862,8 @@ export const Remap: MessageFns<Remap> = {
         ? object.waiting_for.map((e: any) => WaitingFor.fromJSON(e))
         : [],
       error: isSet(object.error) ? RemapError.fromJSON(object.error) : undefined,
+      offline: isSet(object.offline) ? OfflineReport.fromJSON(object.offline) : undefined,
+      remarks: globalThis.Array.isArray(object?.remarks) ? object.remarks.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -1781,6 +1926,12 @@ export const Remap: MessageFns<Remap> = {
     if (message.error !== undefined) {
       obj.error = RemapError.toJSON(message.error);
     }
+    if (message.offline !== undefined) {
+      obj.offline = OfflineReport.toJSON(message.offline);
+    }
+    if (message.remarks?.length) {
+      obj.remarks = message.remarks;
+    }
     return obj;
   },
 
@@ -1820,6 +1971,95 @@ export const Remap: MessageFns<Remap> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? RemapError.fromPartial(object.error)
       : undefined;
+    message.offline = (object.offline !== undefined && object.offline !== null)
+      ? OfflineReport.fromPartial(object.offline)
+      : undefined;
+    message.remarks = object.remarks?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseOfflineReport(): OfflineReport {
+  return { outcome: 0, message: "" };
+}
+
+export const OfflineReport: MessageFns<OfflineReport> = {
+  encode(message: OfflineReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.outcome !== 0) {
+      writer.uint32(8).int32(message.outcome);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OfflineReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOfflineReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): OfflineReport {
+    return {
+      outcome: isSet(object.outcome) ? hookOutcomeFromJSON(object.outcome) : 0,
+      message: isSet(object.message) ? globalThis.String(object.message) : "",
+    };
+  },
+
+  toJSON(message: OfflineReport): unknown {
+    const obj: any = {};
+    if (message.outcome !== 0) {
+      obj.outcome = hookOutcomeToJSON(message.outcome);
+    }
+    if (message.message !== "") {
+      obj.message = message.message;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<OfflineReport>, I>>(base?: I): OfflineReport {
+    return OfflineReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OfflineReport>, I>>(object: I): OfflineReport {
+    const message = createBaseOfflineReport();
+    message.outcome = object.outcome ?? 0;
+    message.message = object.message ?? "";
     return message;
   },
 };
@@ -3261,6 +3501,8 @@ function createBaseRemapPreview(): RemapPreview {
     medianAgeMs: undefined,
     oldestAgeMs: undefined,
     refusals: [],
+    mtu: undefined,
+    remarks: [],
   };
 }
 
@@ -3304,6 +3546,12 @@ export const RemapPreview: MessageFns<RemapPreview> = {
     }
     for (const v of message.refusals) {
       RemapError.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.mtu !== undefined) {
+      MtuVerdict.encode(message.mtu, writer.uint32(90).fork()).join();
+    }
+    for (const v of message.remarks) {
+      writer.uint32(98).string(v!);
     }
     return writer;
   },
@@ -3401,6 +3649,22 @@ export const RemapPreview: MessageFns<RemapPreview> = {
             message.refusals.push(RemapError.decode(reader, reader.uint32()));
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.mtu = MtuVerdict.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.remarks.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3439,6 +3703,10 @@ export const RemapPreview: MessageFns<RemapPreview> = {
       refusals: globalThis.Array.isArray(object?.refusals)
         ? object.refusals.map((e: any) => RemapError.fromJSON(e))
         : [],
+      mtu: isSet(object.mtu) ? MtuVerdict.fromJSON(object.mtu) : undefined,
+      remarks: globalThis.Array.isArray(object?.remarks)
+        ? object.remarks.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -3474,6 +3742,12 @@ export const RemapPreview: MessageFns<RemapPreview> = {
     if (message.refusals?.length) {
       obj.refusals = message.refusals.map((e) => RemapError.toJSON(e));
     }
+    if (message.mtu !== undefined) {
+      obj.mtu = MtuVerdict.toJSON(message.mtu);
+    }
+    if (message.remarks?.length) {
+      obj.remarks = message.remarks;
+    }
     return obj;
   },
 
@@ -3500,6 +3774,109 @@ export const RemapPreview: MessageFns<RemapPreview> = {
       ? BigInt(object.oldestAgeMs)
       : undefined;
     message.refusals = object.refusals?.map((e) => RemapError.fromPartial(e)) || [];
+    message.mtu = (object.mtu !== undefined && object.mtu !== null) ? MtuVerdict.fromPartial(object.mtu) : undefined;
+    message.remarks = object.remarks?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseMtuVerdict(): MtuVerdict {
+  return { needed: 0, carried: 0, fits: false };
+}
+
+export const MtuVerdict: MessageFns<MtuVerdict> = {
+  encode(message: MtuVerdict, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.needed !== 0) {
+      writer.uint32(8).uint32(message.needed);
+    }
+    if (message.carried !== 0) {
+      writer.uint32(16).uint32(message.carried);
+    }
+    if (message.fits !== false) {
+      writer.uint32(24).bool(message.fits);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MtuVerdict {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMtuVerdict();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.needed = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.carried = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fits = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): MtuVerdict {
+    return {
+      needed: isSet(object.needed) ? globalThis.Number(object.needed) : 0,
+      carried: isSet(object.carried) ? globalThis.Number(object.carried) : 0,
+      fits: isSet(object.fits) ? globalThis.Boolean(object.fits) : false,
+    };
+  },
+
+  toJSON(message: MtuVerdict): unknown {
+    const obj: any = {};
+    if (message.needed !== 0) {
+      obj.needed = Math.round(message.needed);
+    }
+    if (message.carried !== 0) {
+      obj.carried = Math.round(message.carried);
+    }
+    if (message.fits !== false) {
+      obj.fits = message.fits;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<MtuVerdict>, I>>(base?: I): MtuVerdict {
+    return MtuVerdict.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<MtuVerdict>, I>>(object: I): MtuVerdict {
+    const message = createBaseMtuVerdict();
+    message.needed = object.needed ?? 0;
+    message.carried = object.carried ?? 0;
+    message.fits = object.fits ?? false;
     return message;
   },
 };
