@@ -62,7 +62,7 @@ export const lanConfig: GossipConfig = {
   reapMs: 24 * 3_600_000,
   packetBytes: 1_300,
   loadIntervalMs: 30_000,
-  loadsPerPacket: 6,
+  loadsPerPacket: 4,
 };
 
 /** SWIM as published, to compare with: fixed suspicion, no regard for one's own health. */
