@@ -8,7 +8,7 @@
  */
 import { isIpv4Prefix } from "../flow/address.ts";
 import type { AgentState, Link } from "../node/state.ts";
-import { decisionChains, fromOwner, ownPorts, returnSources, toOwner } from "./holder-rules.ts";
+import { decisionChains, fromOwner, ownPorts, reopen, returnSources, toOwner } from "./holder-rules.ts";
 import { arrivedMark, formatMark, packetMark } from "./mark.ts";
 import { addressSets, chainFor, counterKinds, counterName, followSets, setName, tableName } from "./names.ts";
 import { catchProofs, egress, forwardedEgress, neverOpen } from "./owner-rules.ts";
@@ -136,6 +136,7 @@ function linkChains(scope: RuleScope, link: Link): Chain[] {
   }
   return [
     { name: chainFor.follow(link.id), rules: toOwner(scope, link) },
+    ...(scope.follows(link) ? [{ name: chainFor.reopen(link.id), rules: reopen(link) }] : []),
     { name: chainFor.returned(link.id), rules: fromOwner(scope, link) },
   ];
 }

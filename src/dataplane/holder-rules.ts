@@ -2,7 +2,7 @@
  * The holder's rules: whose is a packet that arrives for a followed address, and what becomes of return traffic.
  * The table in SPEC.md ("The decision at the holder") says the same in words.
  */
-import type { AgentAddress, Link } from "../node/state.ts";
+import type { AgentAddress, Link, LinkId } from "../node/state.ts";
 import { formatMark, packetMark } from "./mark.ts";
 import { chainFor, counterName, type FollowSet, logGroups, setName } from "./names.ts";
 import { type Chain, inbound, outbound, pureSyn, type RuleScope } from "./rule-scope.ts";
@@ -18,19 +18,22 @@ const lookupLimit = "limit rate 500/second burst 500 packets";
 
 const synAck = "tcp flags & (syn | ack) == (syn | ack)";
 
-/** Into the channel: translated without state, and past connection tracking. */
+/** A client that wants a port again sends its SYN after 1, 3 and 7 s more. */
+const reopeningSeconds = 15;
+
+/** Into the channel: translated without state, and past connection tracking. Who sends it here counts what is to count. */
 export function toOwner(scope: RuleScope, link: Link): string[] {
   return [
     "notrack",
     scope.setMark(packetMark(scope.host.marks, "followed", link.id)),
-    `ip saddr != ${scope.state.probeSource} counter name ${counterName("followed", link.id)}`,
     `ip daddr set ${link.peerPrivate} accept`,
   ];
 }
 
 /**
  * Return traffic. The mark comes first: a full set must cost a flow its place in the set, never its packets. Then what
- * nearly all of it is, flows that the tracker knows, in one look-up.
+ * nearly all of it is, flows that the tracker knows, in one look-up. Counted is what shows that a flow lives: neither a
+ * reset nor an ICMP error, which are answers to strangers too, nor what a flow still says after its end.
  */
 export function fromOwner(scope: RuleScope, link: Link): string[] {
   const set = (kind: FollowSet) => `@${setName.ofLink(kind, link.id)}`;
@@ -38,18 +41,20 @@ export function fromOwner(scope: RuleScope, link: Link): string[] {
     "notrack",
     scope.setMark(packetMark(scope.host.marks, "returned", link.id)),
     `ip daddr ${scope.state.probeSource} accept`,
-    `counter name ${counterName("returned", link.id)}`,
   ];
+  const count = `counter name ${counterName("returned", link.id)}`;
   if (!scope.follows(link)) return [`ip daddr != ${scope.state.probeSource} accept`, ...pass];
   return [
     ...pass,
+    `meta l4proto udp ${count} accept`,
     "meta l4proto != tcp accept",
-    `${outbound} ${set("follow")} accept`,
+    `${outbound} ${set("follow")} ${count} accept`,
     `${outbound} ${set("own_syn")} counter name ${counterName("refused", link.id)} drop`,
     "tcp flags & rst == rst accept",
     `${synAck} update ${set("half")} { ${outbound} timeout ${halfSeconds}s }`,
-    `${synAck} accept`,
+    `${synAck} ${count} accept`,
     `${outbound} ${set("closing")} accept`,
+    count,
     `update ${set("learnt")} { ${outbound} }`,
   ];
 }
@@ -68,7 +73,10 @@ export function decisionChains(scope: RuleScope, address: AgentAddress): Chain[]
  */
 function decide(address: AgentAddress): string[] {
   const to = (kind: FollowSet) =>
-    address.follows.map(({ link }) => `${inbound} @${setName.ofLink(kind, link)} goto ${chainFor.follow(link)}`);
+    address.follows.map(({ link }) => {
+      const count = kind === "closing" ? "" : `counter name ${counterName("followed", link)} `;
+      return `${inbound} @${setName.ofLink(kind, link)} ${count}goto ${chainFor.follow(link)}`;
+    });
   return [
     `${pureSyn} goto ${chainFor.syn(address.private)}`,
     ...to("follow"),
@@ -79,20 +87,34 @@ function decide(address: AgentAddress): string[] {
   ];
 }
 
+/** A flow is superseded when its owner gives it up after its client has asked for the same ports again. */
 function decideSyn(address: AgentAddress): string[] {
-  const kinds = ["half", "follow", "learnt"] as const;
+  const set = (kind: FollowSet, link: LinkId) => `@${setName.ofLink(kind, link)}`;
   return [
     ...taken(address),
-    ...address.follows.flatMap(({ link }) =>
-      kinds.map((kind) => `${inbound} @${setName.ofLink(kind, link)} goto ${chainFor.follow(link)}`),
-    ),
-    ...address.follows.map(({ link }) => {
-      const closing = `@${setName.ofLink("closing", link)}`;
-      return `${inbound} ${closing} counter name ${counterName("superseded", link)} delete ${closing} { ${inbound} }`;
+    ...address.follows.flatMap(({ link }) => [
+      `${inbound} ${set("half", link)} counter name ${counterName("followed", link)} goto ${chainFor.follow(link)}`,
+      `${inbound} ${set("follow", link)} goto ${chainFor.reopen(link)}`,
+      `${inbound} ${set("learnt", link)} goto ${chainFor.reopen(link)}`,
+    ]),
+    ...address.follows.flatMap(({ link }) => {
+      const [closing, reopening] = [set("closing", link), set("reopening", link)];
+      return [
+        `${inbound} ${closing} ${inbound} ${reopening} counter name ${counterName("superseded", link)}`,
+        `${inbound} ${closing} delete ${closing} { ${inbound} }`,
+      ];
     }),
     ...address.follows.map(
       ({ link }) => `update @${setName.ofLink("own_syn", link)} { ${inbound} timeout ${ownSynSeconds}s }`,
     ),
+  ];
+}
+
+/** A SYN for a flow that the owner has. */
+export function reopen(link: Link): string[] {
+  return [
+    `update @${setName.ofLink("reopening", link.id)} { ${inbound} timeout ${reopeningSeconds}s }`,
+    `goto ${chainFor.follow(link.id)}`,
   ];
 }
 

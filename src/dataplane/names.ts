@@ -34,6 +34,8 @@ export const followSets = [
     name: "closing",
     definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout; timeout ${closingSeconds}s`,
   },
+  /** Flows of the owner whose client has lately asked for the same ports again. */
+  { name: "reopening", definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout` },
   /** SYNs that the holder has taken itself. */
   { name: "own_syn", definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout` },
   /** Connections that the holder had when it began to follow; written by the agent alone. */
@@ -55,6 +57,7 @@ export const setName = {
 
 export const chainFor = {
   follow: (link: LinkId): string => `follow_link_${link}`,
+  reopen: (link: LinkId): string => `reopen_link_${link}`,
   returned: (link: LinkId): string => `return_link_${link}`,
   arrival: (link: LinkId): string => `arrival_link_${link}`,
   decide: (address: IpAddress): string => `decide_${addressKey(address)}`,
@@ -63,7 +66,10 @@ export const chainFor = {
   egress: (address: IpAddress): string => `egress_${addressKey(address)}`,
 };
 
-/** One of each for a link; at the owner's end `followed` counts what came, `returned` what was sent back. */
+/**
+ * One of each for a link. At the holder's end `followed` and `returned` count packets of flows that the owner has confirmed;
+ * at the owner's end, what came and what was sent back.
+ */
 export const counterKinds = ["followed", "returned", "unknown", "refused", "superseded"] as const;
 export type CounterKind = (typeof counterKinds)[number];
 

@@ -52,6 +52,25 @@ describe("the agent's ruleset", () => {
     expect(firstUpdate).toBeGreaterThan(mark);
   });
 
+  test("counts what the owner has confirmed, and nothing that a stranger could cause (D13)", () => {
+    const { text } = renderAgentRuleset(states.targetDraining, host, noObjects);
+    const counted = text.split("\n").filter((line) => /counter name (followed|returned)_packets/.test(line));
+    const into = counted.filter((line) => line.includes("followed_packets"));
+    expect(into.length).toBeGreaterThan(0);
+    for (const line of into) expect(line).toMatch(/@(follow|learnt|half)_5 counter/);
+    const returned = rulesOf(text, "return_link_5");
+    const reset = returned.findIndex((rule) => rule.startsWith("tcp flags & rst"));
+    const early = returned.slice(0, reset).filter((rule) => rule.includes("returned_packets_5"));
+    for (const rule of early) expect(rule).toMatch(/^meta l4proto udp |@follow_5 /);
+  });
+
+  test("calls a flow superseded only when its client had asked for its ports again", () => {
+    const rules = rulesOf(renderAgentRuleset(states.targetDraining, host, noObjects).text, "syn_10_77_0_12");
+    const counting = rules.filter((rule) => rule.includes("superseded_packets_5"));
+    expect(counting).toHaveLength(1);
+    expect(counting[0]).toMatch(/@closing_5 .*@reopening_5 counter/);
+  });
+
   test("learns from the owner's packets only (D3)", () => {
     const { text } = renderAgentRuleset(states.targetDraining, host, noObjects);
     const learning = text.split("\n").filter((line) => line.includes("update @learnt"));
@@ -92,7 +111,7 @@ describe("the agent's ruleset", () => {
       const rules = rulesOf(text, chain);
       const taken = rules.findIndex((rule) => rule.endsWith("@own_syn_5 accept"));
       expect(taken).toBeGreaterThanOrEqual(0);
-      expect(rules.findIndex((rule) => rule.includes("@half_5 goto"))).toBeGreaterThan(taken);
+      expect(rules.findIndex((rule) => rule.includes("@half_5 "))).toBeGreaterThan(taken);
     }
   });
 
