@@ -61,6 +61,11 @@ export class PushPull {
     this.#reconnectMs = Number.POSITIVE_INFINITY;
   }
 
+  /** The next exchange is due at once. */
+  hasten(nowMs: number): void {
+    this.#exchangeMs = Math.min(this.#exchangeMs, nowMs);
+  }
+
   tick(nowMs: number): void {
     if (nowMs >= this.#exchangeMs) {
       this.#exchangeMs = nowMs + this.#intervalMs();

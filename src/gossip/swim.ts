@@ -209,9 +209,10 @@ export class Swim implements GossipMachine {
     this.#roster.awareness.apply(1);
     this.#prober.postpone(lateMs);
     this.#roster.suspicions.postpone(lateMs);
-    // Who was away for longer than a probe is suspected by now, and may be stopped again before it hears of that.
-    if (lateMs >= this.#roster.config.probeIntervalMs && !this.#roster.isLeaving)
-      this.#roster.announce(this.#roster.self, nowMs);
+    if (lateMs < this.#roster.config.probeIntervalMs || this.#roster.isLeaving) return;
+    // We are suspected by now, may be stopped again before we hear of it, and have missed what was told of others.
+    this.#roster.announce(this.#roster.self, nowMs);
+    this.#pushPull.hasten(nowMs);
   }
 
   #depart(nowMs: number): void {
