@@ -4,6 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { type SoakLine, soakList } from "./simulation/soak-list.ts";
+import { processorMs } from "./simulation/stopwatch.ts";
 
 const wrongUsage = 2;
 const seedsMax = 10_000;
@@ -37,11 +38,7 @@ function main(): number {
   for (const line of wanted.lines) {
     const seeds = wanted.seeds ?? line.seeds;
     process.stdout.write(`\n${line.name}: ${line.about}, ${seeds} seeds\n`);
-    const { figures, violations } = line.measure(
-      seeds,
-      () => performance.now(),
-      (text) => process.stderr.write(`  ${text}\n`),
-    );
+    const { figures, violations } = line.measure(seeds, processorMs, (text) => process.stderr.write(`  ${text}\n`));
     for (const { what, value, unit, limit, isWithin } of figures) {
       if (!isWithin) failed++;
       const outcome = isWithin ? "ok" : "MISSED";

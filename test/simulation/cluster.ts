@@ -191,7 +191,7 @@ export class Cluster {
     this.traffic.datagram(bytes);
     const target = this.#indexes.get(to);
     if (target === undefined) return;
-    for (const delayMs of this.#network.datagram(node.index, target))
+    for (const delayMs of this.#network.datagram(node.index, target, this.#nowMs))
       this.#heap.add(this.#nowMs + delayMs, { kind: "packet", node: target, from: node.profile.address, messages });
   }
 
@@ -201,8 +201,8 @@ export class Cluster {
     this.traffic.connection();
     this.#heap.add(this.#nowMs + timeoutMs, { kind: "dial-failed", node: node.index, dial });
     if (callee === undefined) return;
-    const thereMs = this.#network.segment(node.index, callee);
-    const backMs = this.#network.segment(callee, node.index);
+    const thereMs = this.#network.segment(node.index, callee, this.#nowMs);
+    const backMs = this.#network.segment(callee, node.index, this.#nowMs);
     if (thereMs === undefined || backMs === undefined) return;
     const connectedMs = this.#nowMs + thereMs + backMs;
     if (this.#node(callee).process === "down") {
@@ -224,7 +224,7 @@ export class Cluster {
   }
 
   #reply(dial: Dial, message: StreamMessage | undefined): void {
-    const delayMs = this.#network.segment(dial.callee, dial.caller);
+    const delayMs = this.#network.segment(dial.callee, dial.caller, this.#nowMs);
     if (delayMs === undefined || dial.settled) return;
     const atMs = this.#nowMs + delayMs;
     if (message !== undefined) this.traffic.stream(message);
@@ -236,7 +236,7 @@ export class Cluster {
     if (!this.#settles(node, dial)) return;
     const { reply, effects } = node.machine.dialAnswered(dial.id, message, this.#nowMs);
     this.#perform(node, effects);
-    const delayMs = reply === undefined ? undefined : this.#network.segment(dial.caller, dial.callee);
+    const delayMs = reply === undefined ? undefined : this.#network.segment(dial.caller, dial.callee, this.#nowMs);
     if (reply === undefined || delayMs === undefined) return;
     this.traffic.stream(reply);
     this.#heap.add(this.#nowMs + delayMs, { kind: "stream", node: dial.callee, dial, message: reply });
@@ -268,7 +268,10 @@ export class Cluster {
           this.#perform(node, node.machine.leave(this.#nowMs));
           break;
         case "pause":
-          this.#pause(node, fault.forMs);
+          this.#pause(node, fault.forMs, fault.datagrams === "wait");
+          break;
+        case "hold":
+          this.#network.hold(index, this.#nowMs + fault.forMs);
           break;
         case "block-udp":
           this.#network.blockUdp(index, fault.blocked);
@@ -288,10 +291,9 @@ export class Cluster {
     this.#options.onProcess(node.index, "started", this.#nowMs);
   }
 
-  #pause(node: SimulatedNode, forMs: number): void {
+  #pause(node: SimulatedNode, forMs: number, keepsDatagrams: boolean): void {
     if (node.process !== "running") return;
-    node.process = "stopped";
-    node.tickDueMs = Number.POSITIVE_INFINITY;
+    node.stops(keepsDatagrams);
     this.#heap.add(this.#nowMs + forMs, { kind: "resume", node: node.index, boot: node.boot });
   }
 

@@ -16,10 +16,12 @@ export interface CrashRecord {
   startedMs?: number;
 }
 
-export interface FalsePositive {
+export interface DeathOfLiving {
   readonly atMs: number;
   readonly holder: number;
   readonly subject: number;
+  /** No fault touched the subject. */
+  readonly isHealthy: boolean;
 }
 
 /** So many are kept with their details; all are counted. */
@@ -31,10 +33,11 @@ export class Measurements {
   readonly #ended: CrashRecord[] = [];
   /** Nodes that no fault has touched: what is said of them, and by them, has no excuse. */
   readonly #touched = new Set<number>();
-  readonly falsePositives: FalsePositive[] = [];
-  falsePositiveCount = 0;
-  /** Processes that ran and could be reached, but were declared dead by a running one; touched or not. */
-  runningDeclaredDead = 0;
+  readonly deathsOfLiving: DeathOfLiving[] = [];
+  /** Of members that no fault touched, at others such. */
+  falsePositives = 0;
+  /** Of members whose process had not ended, whatever it suffered, at members that no fault touched. */
+  livingDeclaredDead = 0;
   suspicions = 0;
   #convergedSinceMs: number | undefined;
 
@@ -90,10 +93,11 @@ export class Measurements {
   }
 
   #recordDeath(holder: number, subject: number, atMs: number): void {
-    if (this.#beliefs.truthOf(subject) !== "up" || this.#beliefs.truthOf(holder) !== "up") return;
-    this.runningDeclaredDead++;
-    if (this.#touched.has(holder) || this.#touched.has(subject)) return;
-    this.falsePositiveCount++;
-    if (this.falsePositives.length < keptMax) this.falsePositives.push({ atMs, holder, subject });
+    const truth = this.#beliefs.truthOf(subject);
+    if (truth === "crashed" || truth === "left" || this.#touched.has(holder)) return;
+    const isHealthy = !this.#touched.has(subject);
+    this.livingDeclaredDead++;
+    if (isHealthy) this.falsePositives++;
+    if (this.deathsOfLiving.length < keptMax) this.deathsOfLiving.push({ atMs, holder, subject, isHealthy });
   }
 }

@@ -38,6 +38,7 @@ export class Network {
   /** Added to every datagram that such a node sends or receives. */
   readonly #extraDelayMs: Float64Array;
   readonly #udpBlocked: Uint8Array;
+  readonly #heldUntilMs: Float64Array;
   readonly #cuts = new Set<number>();
 
   constructor(nodes: number, conditions: Conditions, random: Random) {
@@ -47,21 +48,22 @@ export class Network {
     this.#islands = new Uint16Array(nodes);
     this.#extraDelayMs = new Float64Array(nodes);
     this.#udpBlocked = new Uint8Array(nodes);
+    this.#heldUntilMs = new Float64Array(nodes).fill(Number.NEGATIVE_INFINITY);
   }
 
   /** Delays of the copies that arrive; none: it is lost. */
-  datagram(from: number, to: number): readonly number[] {
+  datagram(from: number, to: number, nowMs: number): readonly number[] {
     const { loss, duplication } = this.#conditions;
     if (this.#udpBlocked[from] === 1 || this.#udpBlocked[to] === 1) return lost;
     if (!this.reaches(from, to) || this.#random.chance(loss)) return lost;
-    const delayMs = this.#delayMs(from, to);
-    return this.#random.chance(duplication) ? [delayMs, this.#delayMs(from, to)] : [delayMs];
+    const delayMs = this.#delayMs(from, to, nowMs);
+    return this.#random.chance(duplication) ? [delayMs, this.#delayMs(from, to, nowMs)] : [delayMs];
   }
 
   /** One way of a stream: retransmission makes loss into delay. Undefined: the other end can't be reached. */
-  segment(from: number, to: number): number | undefined {
+  segment(from: number, to: number, nowMs: number): number | undefined {
     if (!this.reaches(from, to) || !this.reaches(to, from)) return undefined;
-    let delayMs = this.#delayMs(from, to);
+    let delayMs = this.#delayMs(from, to, nowMs);
     for (let attempt = 0; attempt < retransmissionsMax && this.#random.chance(this.#conditions.loss); attempt++)
       delayMs += retransmissionMs * 2 ** attempt;
     return delayMs;
@@ -96,15 +98,24 @@ export class Network {
     this.#extraDelayMs[node] = extraDelayMs;
   }
 
+  hold(node: number, untilMs: number): void {
+    this.#heldUntilMs[node] = untilMs;
+  }
+
   blockUdp(node: number, blocked: boolean): void {
     this.#udpBlocked[node] = blocked ? 1 : 0;
   }
 
-  #delayMs(from: number, to: number): number {
+  #heldUntil(node: number): number {
+    return this.#heldUntilMs[node] ?? 0;
+  }
+
+  #delayMs(from: number, to: number, nowMs: number): number {
     const { delayMinMs, delayMeanAboveMs, straggler, stragglerMs } = this.#conditions;
     const slowMs = (this.#extraDelayMs[from] ?? 0) + (this.#extraDelayMs[to] ?? 0);
     const lateMs = this.#random.chance(straggler) ? this.#random.exponential(stragglerMs) : 0;
-    return delayMinMs + this.#random.exponential(delayMeanAboveMs) + slowMs + lateMs;
+    const heldMs = Math.max(0, this.#heldUntil(from) - nowMs, this.#heldUntil(to) - nowMs);
+    return heldMs + delayMinMs + this.#random.exponential(delayMeanAboveMs) + slowMs + lateMs;
   }
 }
 

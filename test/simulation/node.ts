@@ -26,7 +26,7 @@ export class SimulatedNode {
   tickDueMs = Number.POSITIVE_INFINITY;
   #waiting: Delivery[] = [];
   #waitingDatagrams = 0;
-  droppedAtSocket = 0;
+  #datagramsMax = 0;
 
   constructor(index: number, config: GossipConfig, random: Random) {
     this.index = index;
@@ -48,6 +48,12 @@ export class SimulatedNode {
     this.drain();
   }
 
+  stops(keepsDatagrams: boolean): void {
+    this.process = "stopped";
+    this.tickDueMs = Number.POSITIVE_INFINITY;
+    this.#datagramsMax = keepsDatagrams ? socketBufferDatagrams : 0;
+  }
+
   ends(): void {
     this.process = "down";
     this.tickDueMs = Number.POSITIVE_INFINITY;
@@ -57,9 +63,8 @@ export class SimulatedNode {
   /** Of a stopped process. */
   queue(delivery: Delivery): void {
     const isDatagram = delivery.kind === "packet";
-    if (isDatagram ? this.#waitingDatagrams >= socketBufferDatagrams : this.#waiting.length >= queueMax)
-      this.droppedAtSocket++;
-    else this.#waiting.push(delivery);
+    if (isDatagram ? this.#waitingDatagrams >= this.#datagramsMax : this.#waiting.length >= queueMax) return;
+    this.#waiting.push(delivery);
     if (isDatagram) this.#waitingDatagrams++;
   }
 

@@ -7,11 +7,11 @@ export function runSeeds(
   scenario: Scenario,
   seeds: readonly number[],
   options: Omit<RunOptions, "seed">,
-  elapsedMs: () => number,
+  stopwatchMs: () => number,
   onRun: (result: RunResult) => void = () => {},
 ): readonly RunResult[] {
   return seeds.map((seed) => {
-    const result = runScenario(scenario, { ...options, seed }, elapsedMs);
+    const result = runScenario(scenario, { ...options, seed }, stopwatchMs);
     onRun(result);
     return result;
   });

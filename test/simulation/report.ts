@@ -31,14 +31,17 @@ function figures(result: RunResult): readonly string[] {
     line("known everywhere after confirmation", spreadText(result.disseminatedMs)),
     line("converged after the last fault", convergedMs === undefined ? "never" : seconds(convergedMs)),
     line("false positives at healthy members", String(result.falsePositives)),
-    line("running members declared dead", String(result.runningDeclaredDead)),
+    line("living members declared dead at such", String(result.livingDeclaredDead)),
     line("suspicions", String(result.suspicions)),
     line("sent per node", `${traffic.bytes.toFixed(0)} bytes/s, ${traffic.datagrams.toFixed(1)} datagrams/s`),
     line(
       "  of it over UDP and TCP",
       `${traffic.datagramBytes.toFixed(0)} and ${traffic.streamBytes.toFixed(0)} bytes/s`,
     ),
-    line("simulated", `${result.events} events in ${seconds(result.elapsedMs)}, ${result.speed.toFixed(1)}x real time`),
+    line(
+      "simulated",
+      `${result.events} events in ${seconds(result.elapsedMs)}, ${result.speed.toFixed(1)}x processor time`,
+    ),
   ];
 }
 

@@ -15,8 +15,9 @@ export interface RunResult {
   /** False: SWIM as published, to compare with. */
   readonly lifeguard: boolean;
   readonly simulatedMs: number;
+  /** Of the processor. */
   readonly elapsedMs: number;
-  /** Simulated time in real time. */
+  /** Simulated time in that time. */
   readonly speed: number;
   readonly events: number;
   readonly crashes: number;
@@ -27,8 +28,10 @@ export interface RunResult {
   readonly disseminatedMs: Spread | undefined;
   /** From the last fault until nobody believed anything wrong any more; undefined: it never came so far. */
   readonly convergedMs: number | undefined;
+  /** Deaths of members that no fault touched, at members that no fault touched. */
   readonly falsePositives: number;
-  readonly runningDeclaredDead: number;
+  /** Deaths of members whose process had not ended, at members that no fault touched. */
+  readonly livingDeclaredDead: number;
   readonly suspicions: number;
   readonly traffic: Traffic;
   readonly violations: readonly string[];

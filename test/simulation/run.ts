@@ -4,7 +4,7 @@ import type { MemberEvent } from "../../src/gossip/member.ts";
 import { alive, type Belief, Beliefs, dead, left, suspect } from "./beliefs.ts";
 import { Cluster } from "./cluster.ts";
 import { Invariants } from "./invariants.ts";
-import { type CrashRecord, Measurements } from "./measurements.ts";
+import { type CrashRecord, type DeathOfLiving, Measurements } from "./measurements.ts";
 import { Network } from "./network.ts";
 import { nameOf, type SimulatedNode } from "./node.ts";
 import { Random } from "./random.ts";
@@ -61,14 +61,14 @@ class Run {
     this.#plan(steps);
   }
 
-  run(elapsedMs: () => number): RunResult {
+  run(stopwatchMs: () => number): RunResult {
     for (let holder = 0; holder < this.#nodes; holder++)
       for (let subject = 0; subject < this.#nodes; subject++) this.#beliefs.believe(holder, subject, alive);
     this.#cluster.startSettled();
     this.#measurements.judge(0);
-    const [startMs, startEvents] = [elapsedMs(), this.#cluster.handled];
+    const [startMs, startEvents] = [stopwatchMs(), this.#cluster.handled];
     this.#cluster.runUntil(this.#durationMs);
-    const tookMs = elapsedMs() - startMs;
+    const tookMs = stopwatchMs() - startMs;
     this.#judgeEnd();
     return this.#result(tookMs, this.#cluster.handled - startEvents);
   }
@@ -77,7 +77,7 @@ class Run {
     for (const { atMs, fault } of steps) {
       if (atMs > this.#durationMs) continue;
       this.#cluster.plan(atMs, fault);
-      this.#lastFaultMs = Math.max(this.#lastFaultMs, fault.kind === "pause" ? atMs + fault.forMs : atMs);
+      this.#lastFaultMs = Math.max(this.#lastFaultMs, "forMs" in fault ? atMs + fault.forMs : atMs);
       if (fault.kind !== "heal" && fault.kind !== "conditions") this.#measurements.touch(touchedBy(fault));
     }
   }
@@ -117,16 +117,20 @@ class Run {
   #judgeEnd(): void {
     const { bounds } = this.#scenario;
     const endMs = this.#durationMs;
-    const { convergedSinceMs, falsePositiveCount, falsePositives } = this.#measurements;
+    const { convergedSinceMs, falsePositives, livingDeclaredDead, deathsOfLiving } = this.#measurements;
     const violate = (what: string) => this.#invariants.violate(endMs, what);
     if (this.#lastFaultMs + bounds.convergedMs <= endMs) {
       const tookMs = (convergedSinceMs ?? Number.POSITIVE_INFINITY) - this.#lastFaultMs;
       if (tookMs > bounds.convergedMs) violate(`views converged after ${tookMs} ms${this.#nameWrong()}`);
     }
     for (const crash of this.#measurements.crashes) this.#judgeCrash(crash, bounds.deadEverywhereMs);
-    if (falsePositiveCount > bounds.falsePositivesMax) {
-      const some = falsePositives.slice(0, namedMax).map(({ holder, subject }) => `node-${subject} at node-${holder}`);
-      violate(`${falsePositiveCount} times a healthy member was declared dead at one: ${some.join(", ")}`);
+    if (livingDeclaredDead > bounds.livingDeclaredDeadMax)
+      violate(
+        `living members were declared dead at healthy ones ${livingDeclaredDead} times: ${named(deathsOfLiving)}`,
+      );
+    if (falsePositives > bounds.falsePositivesMax) {
+      const ofHealthy = deathsOfLiving.filter(({ isHealthy }) => isHealthy);
+      violate(`healthy members were declared dead at such ${falsePositives} times: ${named(ofHealthy)}`);
     }
     if (this.#nodes <= comparedNodesMax) for (const node of this.#cluster.nodes) this.#compare(node);
   }
@@ -171,8 +175,8 @@ class Run {
       confirmedMs: spread(since(measured.crashes, "atMs", "confirmedMs")),
       disseminatedMs: spread(since(measured.crashes, "confirmedMs", "everywhereMs")),
       convergedMs: Number.isNaN(convergedMs) ? undefined : Math.max(0, convergedMs),
-      falsePositives: measured.falsePositiveCount,
-      runningDeclaredDead: measured.runningDeclaredDead,
+      falsePositives: measured.falsePositives,
+      livingDeclaredDead: measured.livingDeclaredDead,
       suspicions: measured.suspicions,
       traffic: {
         datagrams: perNode(datagrams),
@@ -186,9 +190,9 @@ class Run {
   }
 }
 
-/** `elapsedMs`: a stopwatch, for the figures of speed alone. */
-export function runScenario(scenario: Scenario, options: RunOptions, elapsedMs: () => number): RunResult {
-  return new Run(scenario, options).run(elapsedMs);
+/** `stopwatchMs` is for the figures of speed alone. */
+export function runScenario(scenario: Scenario, options: RunOptions, stopwatchMs: () => number): RunResult {
+  return new Run(scenario, options).run(stopwatchMs);
 }
 
 export function replayOf(scenario: Scenario, { seed, nodes, durationMs, lifeguard }: RunOptions): string {
@@ -219,6 +223,13 @@ function touchedBy(fault: Exclude<Fault, { kind: "heal" | "conditions" }>): read
     default:
       return fault.nodes;
   }
+}
+
+function named(deaths: readonly DeathOfLiving[]): string {
+  const some = deaths.slice(0, namedMax);
+  return some
+    .map(({ holder, subject, atMs }) => `node-${subject} at node-${holder} at ${atMs.toFixed(0)} ms`)
+    .join(", ");
 }
 
 function since(

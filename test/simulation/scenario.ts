@@ -13,8 +13,18 @@ export type Fault =
   | { readonly kind: "start"; readonly nodes: readonly number[] }
   /** Says that it leaves, and ends when the others have been told. */
   | { readonly kind: "leave"; readonly nodes: readonly number[] }
-  /** SIGSTOP, and SIGCONT later: datagrams wait in the socket's buffer as far as it goes, timers are late. */
-  | { readonly kind: "pause"; readonly nodes: readonly number[]; readonly forMs: number }
+  /**
+   * The process stands still, and its timers fire late. SIGSTOP: datagrams wait in the socket's buffer as far as it
+   * goes. A frozen machine: they are lost.
+   */
+  | {
+      readonly kind: "pause";
+      readonly nodes: readonly number[];
+      readonly forMs: number;
+      readonly datagrams: "wait" | "lost";
+    }
+  /** The process runs, but all that it sends and is sent is held up: how Lifeguard's authors made a member slow. */
+  | { readonly kind: "hold"; readonly nodes: readonly number[]; readonly forMs: number }
   | { readonly kind: "partition"; readonly islands: readonly (readonly number[])[] }
   /** One way only. */
   | { readonly kind: "cut"; readonly from: readonly number[]; readonly to: readonly number[] }
@@ -33,7 +43,9 @@ export interface Bounds {
   readonly deadEverywhereMs: number;
   /** After the last fault, everybody knows everybody's true state this soon. */
   readonly convergedMs: number;
-  /** Healthy members declared dead at healthy members. */
+  /** How often a member whose process had not ended was declared dead at a healthy one. */
+  readonly livingDeclaredDeadMax: number;
+  /** The same of members that no fault touched: there is no excuse for it but a fault that lasts longer than suspicion. */
   readonly falsePositivesMax: number;
 }
 

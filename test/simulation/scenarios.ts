@@ -9,7 +9,12 @@ const minuteMs = 60 * secondMs;
 /** One bad rack's worth: enough that direct probes fail daily, too little for indirect ones to. */
 const lossy: Conditions = { ...lan, loss: 0.05, duplication: 0.02, straggler: 0.01, stragglerMs: 400 };
 
-const usual: Bounds = { deadEverywhereMs: 60 * secondMs, convergedMs: 60 * secondMs, falsePositivesMax: 0 };
+const usual: Bounds = {
+  deadEverywhereMs: 60 * secondMs,
+  convergedMs: 60 * secondMs,
+  livingDeclaredDeadMax: 0,
+  falsePositivesMax: 0,
+};
 
 export const scenarios: readonly Scenario[] = [
   {
@@ -35,12 +40,41 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: "paused",
-    about: "four nodes are stopped for 5 s in every 7, out of step with each other",
+    about: "four processes are stopped for 5 s in every 7, out of step with each other",
     nodes: 100,
     durationMs: 11 * minuteMs,
     conditions: lan,
-    bounds: { ...usual, falsePositivesMax: 50 },
-    plan: (nodes, random) => pauses(random.sample(nodes, 4), random, 10 * minuteMs),
+    bounds: usual,
+    plan: (nodes, random) =>
+      nowAndThen(random.sample(nodes, 4), random, 7 * secondMs, {
+        kind: "pause",
+        forMs: 5 * secondMs,
+        datagrams: "wait",
+      }),
+  },
+  {
+    name: "frozen",
+    about: "four machines are frozen for 5 s in every 7: what is sent to them meanwhile is lost",
+    nodes: 100,
+    durationMs: 11 * minuteMs,
+    conditions: lan,
+    bounds: { ...usual, livingDeclaredDeadMax: 100 },
+    plan: (nodes, random) =>
+      nowAndThen(random.sample(nodes, 4), random, 7 * secondMs, {
+        kind: "pause",
+        forMs: 5 * secondMs,
+        datagrams: "lost",
+      }),
+  },
+  {
+    name: "held-up",
+    about: "four nodes run, but hear and say nothing for 12 s in every 14, longer than suspicion lasts",
+    nodes: 100,
+    durationMs: 11 * minuteMs,
+    conditions: lan,
+    bounds: { ...usual, livingDeclaredDeadMax: Number.POSITIVE_INFINITY, falsePositivesMax: 10 },
+    plan: (nodes, random) =>
+      nowAndThen(random.sample(nodes, 4), random, 14 * secondMs, { kind: "hold", forMs: 12 * secondMs }),
   },
   {
     name: "partition",
@@ -60,7 +94,7 @@ export const scenarios: readonly Scenario[] = [
     nodes: 100,
     durationMs: 90 * secondMs,
     conditions: lan,
-    bounds: { ...usual, falsePositivesMax: Number.POSITIVE_INFINITY },
+    bounds: usual,
     plan: (nodes, random) => [
       at(5 * secondMs, { kind: "partition", islands: split(nodes, random, 2) }),
       at(15 * secondMs, { kind: "heal" }),
@@ -106,9 +140,13 @@ export const scenarios: readonly Scenario[] = [
     durationMs: 3 * minuteMs,
     conditions: lan,
     bounds: usual,
-    plan: (nodes, random) => [
-      at(10 * secondMs, { kind: "slow", nodes: random.sample(nodes, Math.ceil(nodes / 20)), extraDelayMs: 350 }),
-    ],
+    plan: (nodes, random) => {
+      const slow = random.sample(nodes, Math.ceil(nodes / 20));
+      return [
+        at(10 * secondMs, { kind: "slow", nodes: slow, extraDelayMs: 350 }),
+        at(2 * minuteMs, { kind: "slow", nodes: slow, extraDelayMs: 0 }),
+      ];
+    },
   },
   {
     name: "udp-blocked",
@@ -159,16 +197,20 @@ function split(nodes: number, random: Random, parts: number): readonly (readonly
   return Array.from({ length: parts }, (_, part) => shuffled.filter((_, index) => index % parts === part));
 }
 
-const pauseMs = 5 * secondMs;
-const pauseEveryMs = 7 * secondMs;
+/** For so long nodes suffer every now and then. */
+const sufferMs = 10 * minuteMs;
 
-function pauses(nodes: readonly number[], random: Random, untilMs: number): readonly Step[] {
+type Lasting = { readonly forMs: number } & (
+  | { readonly kind: "pause"; readonly datagrams: "wait" | "lost" }
+  | { readonly kind: "hold" }
+);
+
+/** Each node in its own rhythm. */
+function nowAndThen(nodes: readonly number[], random: Random, everyMs: number, lasting: Lasting): readonly Step[] {
   const steps = nodes.flatMap((node) => {
-    const firstMs = random.next() * pauseEveryMs;
-    const count = Math.floor((untilMs - firstMs) / pauseEveryMs);
-    return Array.from({ length: count }, (_, turn) =>
-      at(firstMs + turn * pauseEveryMs, { kind: "pause", nodes: [node], forMs: pauseMs }),
-    );
+    const firstMs = random.next() * everyMs;
+    const count = Math.floor((sufferMs - firstMs) / everyMs);
+    return Array.from({ length: count }, (_, turn) => at(firstMs + turn * everyMs, { ...lasting, nodes: [node] }));
   });
   return inOrder(steps);
 }

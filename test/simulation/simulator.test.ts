@@ -64,7 +64,7 @@ describe("the network", () => {
 
   test("loses and duplicates the share that its conditions say", () => {
     const network = newNetwork({ ...lan, loss: 0.2, duplication: 0.1 });
-    const copies = Array.from({ length: 20_000 }, () => network.datagram(0, 1).length);
+    const copies = Array.from({ length: 20_000 }, () => network.datagram(0, 1, 0).length);
     const share = (count: number): number => copies.filter((copy) => copy === count).length / copies.length;
     expect(share(0)).toBeCloseTo(0.2, 2);
     expect(share(2)).toBeCloseTo(0.08, 2);
@@ -72,16 +72,16 @@ describe("the network", () => {
 
   test("lets datagrams overtake each other", () => {
     const network = newNetwork();
-    const arrivals = Array.from({ length: 100 }, (_, sent) => sent * 0.1 + (network.datagram(0, 1)[0] ?? 0));
+    const arrivals = Array.from({ length: 100 }, (_, sent) => sent * 0.1 + (network.datagram(0, 1, 0)[0] ?? 0));
     expect(arrivals).not.toEqual(arrivals.toSorted((a, b) => a - b));
   });
 
   test("cuts one direction only, and a stream needs both", () => {
     const network = newNetwork();
     network.suffer({ kind: "cut", from: [0], to: [1] });
-    expect(network.datagram(0, 1)).toEqual([]);
-    expect(network.datagram(1, 0)).toHaveLength(1);
-    expect(network.segment(1, 0)).toBeUndefined();
+    expect(network.datagram(0, 1, 0)).toEqual([]);
+    expect(network.datagram(1, 0, 0)).toHaveLength(1);
+    expect(network.segment(1, 0, 0)).toBeUndefined();
   });
 
   test("keeps islands apart until they are healed", () => {
@@ -101,9 +101,9 @@ describe("the network", () => {
   test("blocks UDP and leaves TCP alone", () => {
     const network = newNetwork();
     network.blockUdp(2, true);
-    expect(network.datagram(2, 0)).toEqual([]);
-    expect(network.datagram(0, 2)).toEqual([]);
-    expect(network.segment(0, 2)).toBeGreaterThan(0);
+    expect(network.datagram(2, 0, 0)).toEqual([]);
+    expect(network.datagram(0, 2, 0)).toEqual([]);
+    expect(network.segment(0, 2, 0)).toBeGreaterThan(0);
   });
 });
 
@@ -161,7 +161,8 @@ describe("beliefs", () => {
       { node: 2, atMs: 100, suspectedMs: 200, confirmedMs: 300, everywhereMs: 350 },
     ]);
     measurements.believed(0, 1, dead, 400);
-    expect(measurements.falsePositives).toEqual([{ atMs: 400, holder: 0, subject: 1 }]);
+    expect(measurements.falsePositives).toBe(1);
+    expect(measurements.deathsOfLiving).toEqual([{ atMs: 400, holder: 0, subject: 1, isHealthy: true }]);
     expect(measurements.convergedSinceMs).toBeUndefined();
   });
 });

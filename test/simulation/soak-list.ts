@@ -23,14 +23,14 @@ export interface SoakLine {
   readonly name: string;
   readonly about: string;
   readonly seeds: number;
-  readonly measure: (seeds: number, elapsedMs: () => number, say: (text: string) => void) => Outcome;
+  readonly measure: (seeds: number, stopwatchMs: () => number, say: (text: string) => void) => Outcome;
 }
 
 const firstDetectionMaxMs = 2_000;
 const disseminationMaxMs = 3_000;
 const speedMin = 10;
 const trafficRatioMax = 1.1;
-const fewerFalsePositivesMin = 50;
+const fewerDeathsMin = 50;
 const healMaxMs = 60_000;
 /** Push/pull of the largest cluster comes round about once. */
 const trafficMs = 300_000;
@@ -42,15 +42,15 @@ export const soakList: readonly SoakLine[] = [
     name: "crash",
     about: "1,000 nodes, ten crashes a run",
     seeds: 20,
-    measure: (seeds, elapsedMs, say) => {
-      const results = runSeeds(named("crash"), seedsTo(seeds), { nodes: 1_000 }, elapsedMs, tell(say));
+    measure: (seeds, stopwatchMs, say) => {
+      const results = runSeeds(named("crash"), seedsTo(seeds), { nodes: 1_000 }, stopwatchMs, tell(say));
       const suspectedMs = median(results.flatMap(({ suspectedMs }) => suspectedMs?.values ?? []));
       const disseminatedMs = Math.max(...results.map(({ disseminatedMs }) => disseminatedMs?.max ?? Infinity));
       const speed = median(results.map((result) => result.speed));
       return outcome(results, [
         atMost("first detection, median", suspectedMs, firstDetectionMaxMs, "ms"),
         atMost("known everywhere after confirmation, slowest", disseminatedMs, disseminationMaxMs, "ms"),
-        atLeast("simulated time in real time", speed, speedMin, "x"),
+        atLeast("simulated time in processor time", speed, speedMin, "x"),
       ]);
     },
   },
@@ -58,9 +58,9 @@ export const soakList: readonly SoakLine[] = [
     name: "traffic",
     about: "bytes per node at 5,000 nodes against 100",
     seeds: 1,
-    measure: (seeds, elapsedMs, say) => {
+    measure: (seeds, stopwatchMs, say) => {
       const run = (nodes: number): readonly RunResult[] =>
-        runSeeds(named("quiet"), seedsTo(seeds), { nodes, durationMs: trafficMs }, elapsedMs, tell(say));
+        runSeeds(named("quiet"), seedsTo(seeds), { nodes, durationMs: trafficMs }, stopwatchMs, tell(say));
       const [small, large] = [run(smallCluster), run(largeCluster)];
       const bytesOf = (results: readonly RunResult[]): number => median(results.map(({ traffic }) => traffic.bytes));
       return outcome(
@@ -74,29 +74,34 @@ export const soakList: readonly SoakLine[] = [
     },
   },
   {
-    name: "paused",
-    about: "100 nodes, 4 of them stopped 5 s in every 7, with and without Lifeguard",
+    name: "lifeguard",
+    about: "100 nodes, 4 of them in trouble for 10 minutes, with and without Lifeguard",
     seeds: 20,
-    measure: (seeds, elapsedMs, say) => {
-      const run = (lifeguard: boolean): readonly RunResult[] =>
-        runSeeds(named("paused"), seedsTo(seeds), { lifeguard }, elapsedMs, tell(say));
-      const [guarded, plain] = [run(true), run(false)];
-      const countOf = (results: readonly RunResult[]): number =>
-        results.reduce((sum, { falsePositives }) => sum + falsePositives, 0);
-      const [withCount, withoutCount] = [countOf(guarded), countOf(plain)];
-      return outcome(guarded, [
-        atMost("false positives with Lifeguard", withCount, Infinity, ""),
-        atMost("false positives without", withoutCount, Infinity, ""),
-        atLeast("times fewer", withoutCount / Math.max(1, withCount), fewerFalsePositivesMin, "x"),
-      ]);
+    measure: (seeds, stopwatchMs, say) => {
+      const run = (name: string, lifeguard: boolean): readonly RunResult[] =>
+        runSeeds(named(name), seedsTo(seeds), { lifeguard }, stopwatchMs, tell(say));
+      const compared = troubles.map(({ name, count }) => {
+        const [guarded, plain] = [run(name, true), run(name, false)];
+        const [withIt, without] = [sumOf(guarded, count), sumOf(plain, count)];
+        const figures = [
+          atMost(`${name}: wrongly declared dead, with it`, withIt, Infinity, ""),
+          atMost(`${name}: without it`, without, Infinity, ""),
+          atLeast(`${name}: times fewer`, without / Math.max(1, withIt), fewerDeathsMin, "x"),
+        ];
+        return { guarded, figures };
+      });
+      return outcome(
+        compared.flatMap(({ guarded }) => guarded),
+        compared.flatMap(({ figures }) => figures),
+      );
     },
   },
   {
     name: "partition",
     about: "200 nodes in two halves for 30 minutes",
     seeds: 5,
-    measure: (seeds, elapsedMs, say) => {
-      const results = runSeeds(named("partition"), seedsTo(seeds), {}, elapsedMs, tell(say));
+    measure: (seeds, stopwatchMs, say) => {
+      const results = runSeeds(named("partition"), seedsTo(seeds), {}, stopwatchMs, tell(say));
       const healedMs = Math.max(...results.map(({ convergedMs }) => convergedMs ?? Infinity));
       return outcome(results, [atMost("healed after, slowest", healedMs, healMaxMs, "ms")]);
     },
@@ -105,13 +110,25 @@ export const soakList: readonly SoakLine[] = [
     name: "scenarios",
     about: "every scenario at its own size",
     seeds: 5,
-    measure: (seeds, elapsedMs, say) => {
-      const results = scenarios.flatMap((scenario) => runSeeds(scenario, seedsTo(seeds), {}, elapsedMs, tell(say)));
+    measure: (seeds, stopwatchMs, say) => {
+      const results = scenarios.flatMap((scenario) => runSeeds(scenario, seedsTo(seeds), {}, stopwatchMs, tell(say)));
       const broken = results.filter(({ violations }) => violations.length > 0).length;
       return outcome(results, [atMost("runs that broke an invariant", broken, 0, "")]);
     },
   },
 ];
+
+/**
+ * A frozen member is in trouble but alive: nobody healthy may bury it. One that is held up buries others, who are well.
+ */
+const troubles = [
+  { name: "frozen", count: (result: RunResult): number => result.livingDeclaredDead },
+  { name: "held-up", count: (result: RunResult): number => result.falsePositives },
+];
+
+function sumOf(results: readonly RunResult[], count: (result: RunResult) => number): number {
+  return results.reduce((sum, result) => sum + count(result), 0);
+}
 
 function named(name: string): Scenario {
   const scenario = scenarioNamed(name);
