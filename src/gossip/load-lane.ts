@@ -11,6 +11,9 @@ import { RetransmitQueue } from "./retransmit-queue.ts";
 import { type Roster, self } from "./roster.ts";
 import { reportBytes } from "./size.ts";
 
+/** No member lives to tell this often. */
+const loadVersionMax = 0xffff_ffff;
+
 /** In levels: how far a load must lie beyond a level's border to count as the next one. */
 const hysteresis = 0.25;
 
@@ -24,7 +27,7 @@ export class LoadLane {
   readonly #roster: Roster;
   readonly #news = new RetransmitQueue<LoadReport>(loadNewsMax);
   #wanted = 0;
-  #version = 0;
+  #hasTold = false;
   #toldMs = Number.NEGATIVE_INFINITY;
 
   constructor(roster: Roster) {
@@ -33,42 +36,55 @@ export class LoadLane {
 
   /** When a change that had to wait may be told. */
   get nextMs(): number {
-    if (this.#version > 0 && this.#wanted === this.#roster.table.load(self)) return Number.POSITIVE_INFINITY;
-    return this.#version === 0 ? Number.POSITIVE_INFINITY : this.#toldMs + this.#roster.config.loadIntervalMs;
+    if (!this.#hasTold || this.#wanted === this.#roster.table.load(self)) return Number.POSITIVE_INFINITY;
+    return this.#toldMs + this.#roster.config.loadIntervalMs;
   }
 
   /** `load`: 0 to 1. */
   set(load: number, nowMs: number): void {
-    this.#wanted = levelOf(load, this.#version === 0 ? undefined : this.#roster.table.load(self));
-    this.tick(nowMs, true);
+    this.#wanted = levelOf(load, this.#hasTold ? this.#roster.table.load(self) : undefined);
+    if (this.#hasTold) this.tick(nowMs);
+    else this.#change(nowMs);
   }
 
-  tick(nowMs: number, isFirst = false): void {
-    const { table, config } = this.#roster;
-    if (this.#version === 0 && !isFirst) return;
-    if (this.#version > 0 && this.#wanted === table.load(self)) return;
-    if (nowMs < this.#toldMs + config.loadIntervalMs) return;
-    this.#toldMs = nowMs;
-    this.#version++;
-    const report = {
-      name: this.#roster.self.name,
-      incarnation: table.incarnation(self),
-      version: this.#version,
-      level: this.#wanted,
-    };
-    table.setLoad(self, report.incarnation, report.version, report.level);
-    this.#news.put(report.name, report, reportBytes(report));
+  tick(nowMs: number): void {
+    if (nowMs >= this.nextMs) this.#change(nowMs);
   }
 
   hear(report: LoadReport): void {
     const { table, effects } = this.#roster;
     const slot = table.find(report.name);
-    if (slot === self || slot < 0) return;
+    if (slot === self) this.#outdo(report);
+    if (slot <= self) return;
     const before = table.load(slot);
     if (!table.setLoad(slot, report.incarnation, report.version, report.level)) return;
     this.#news.put(report.name, report, reportBytes(report));
     if (before !== report.level && table.isLive(slot))
       effects.push({ kind: "event", event: { kind: "load", member: table.member(slot) } });
+  }
+
+  /** Of us, and newer than what we have told: from before our restart. */
+  #outdo(report: LoadReport): void {
+    const { table } = this.#roster;
+    if (!table.setLoad(self, report.incarnation, report.version, table.load(self))) return;
+    if (this.#hasTold) this.#tell(table.load(self));
+  }
+
+  #change(nowMs: number): void {
+    this.#toldMs = nowMs;
+    this.#hasTold = true;
+    this.#tell(this.#wanted);
+  }
+
+  #tell(level: number): void {
+    const { table } = this.#roster;
+    const { name } = this.#roster.self;
+    const held = table.loadReport(self);
+    const incarnation = Math.max(table.incarnation(self), held?.incarnation ?? 0);
+    const version = Math.min((held?.version ?? 0) + 1, loadVersionMax);
+    const report = { name, incarnation, version, level };
+    table.setLoad(self, report.incarnation, report.version, report.level);
+    this.#news.put(report.name, report, reportBytes(report));
   }
 
   /** The message for a packet that has this much room; undefined: nothing is known, or wanted. */

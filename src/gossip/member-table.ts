@@ -199,7 +199,8 @@ export class MemberTable {
   #toggleDigest(slot: number): void {
     if (!this.isLive(slot)) return;
     const hash = this.#hashes[slot] as number;
-    const fact = mix(hash ^ mix(this.incarnation(slot) * 4 + (this.#states[slot] as number)));
+    const belief = mix(this.incarnation(slot) * 4 + (this.#states[slot] as number));
+    const fact = mix(hash ^ belief ^ hashOf(this.profile(slot).address));
     this.#digests[bucketOf(hash)] = (this.#digests[bucketOf(hash)] as number) ^ fact;
   }
 
@@ -236,9 +237,9 @@ function bucketOf(hash: number): number {
 }
 
 /** FNV-1a, mixed: neighbouring names shall not lie in one bucket. */
-function hashOf(name: MemberName): number {
+function hashOf(text: string): number {
   let hash = 0x811c9dc5;
-  for (let index = 0; index < name.length; index++) hash = Math.imul(hash ^ name.charCodeAt(index), 0x01000193);
+  for (let index = 0; index < text.length; index++) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
   return mix(hash);
 }
 
