@@ -45,6 +45,7 @@ export class Gossip implements AsyncDisposable {
   readonly #envelope: Envelope;
   readonly #feed = new EventFeed(() => this.members());
   readonly #departed = Promise.withResolvers<void>();
+  #packetsTaken = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerMs = Number.POSITIVE_INFINITY;
   #isOpen = true;
@@ -89,6 +90,11 @@ export class Gossip implements AsyncDisposable {
 
   get eventsMissed(): number {
     return this.#feed.missed;
+  }
+
+  /** Packets that were messages of ours; the others are in `refused`. */
+  get packetsTaken(): number {
+    return this.#packetsTaken;
   }
 
   /** Ourselves among them. */
@@ -137,8 +143,12 @@ export class Gossip implements AsyncDisposable {
       return;
     }
     const decoded = decodePacket(opened.payload);
-    if (decoded.ok) this.#carryOut(this.#machine.receive(from, decoded.value, this.#nowMs()));
-    else this.refused.message++;
+    if (!decoded.ok) {
+      this.refused.message++;
+      return;
+    }
+    this.#packetsTaken++;
+    this.#carryOut(this.#machine.receive(from, decoded.value, this.#nowMs()));
   }
 
   #frame(from: MemberAddress, bytes: Uint8Array): Uint8Array | undefined {
