@@ -60,6 +60,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
   });
   const followSets = new FollowSets({
     watch: (query, signal) => trackers.watch(query, { signal }),
+    lookup: (keys, atLeast, signal) => trackers.lookup(keys, atLeast, { signal }),
     run: (commands) => kernel.run(commands),
     onLoaded: () => agent.report(),
     log,

@@ -7,6 +7,8 @@ import { closingSeconds, type FollowSet, setName, tableName } from "./names.ts";
 
 /** nft takes about 10 ms for so many; more at once would hold up the agent's other work. */
 export const elementsPerTransactionMax = 2_000;
+/** An end is seven changes. */
+export const endsPerTransactionMax = 250;
 
 export function addFlows(kind: FollowSet, link: LinkId, keys: readonly FlowKey[]): string {
   return keys.length === 0

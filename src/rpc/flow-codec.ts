@@ -81,6 +81,23 @@ export function readPositions(field: string, messages: readonly ShardPositionMes
   }));
 }
 
+/** Where a watch stands: the position, and the change log that it belongs to. */
+export interface WatchPosition extends ShardPosition {
+  /** Absent: of no log; a watch can't go on from there. */
+  readonly history?: bigint;
+}
+
+export function watchPositionsToProto(positions: readonly WatchPosition[]): ShardPositionMessage[] {
+  return positions.map(({ shard, sequence, history }) => ({ shard, sequence, history }));
+}
+
+export function readWatchPositions(field: string, messages: readonly ShardPositionMessage[]): WatchPosition[] {
+  return readPositions(field, messages).map((position, index) => {
+    const history = messages[index]?.history;
+    return history === undefined ? position : { ...position, history };
+  });
+}
+
 export function answerToProto(answer: FlowAnswer): FlowAnswerMessage {
   switch (answer.kind) {
     case "owned":

@@ -14,7 +14,16 @@ import { sleep } from "../runtime/retry.ts";
 import { serverStream, unary } from "./client.ts";
 import { fromServiceError } from "./errors.ts";
 import { readAddress, readCount, readList, readName } from "./fields.ts";
-import { flowKeyToProto, positionsToProto, readAnswer, readFlow, readPositions } from "./flow-codec.ts";
+import {
+  flowKeyToProto,
+  positionsToProto,
+  readAnswer,
+  readFlow,
+  readPositions,
+  readWatchPositions,
+  type WatchPosition,
+  watchPositionsToProto,
+} from "./flow-codec.ts";
 import { type Bounds, TrackerDirectory } from "./tracker-directory.ts";
 import { countsMax, lookupKeysMax } from "./tracker-limits.ts";
 
@@ -40,9 +49,16 @@ export interface WatchQuery {
 
 export type WatchEvent =
   /** `first`: what earlier events told begins anew. `complete`: the last part. */
-  | { readonly kind: "snapshot"; readonly flows: Flow[]; readonly first: boolean; readonly complete: boolean }
+  | {
+      readonly kind: "snapshot";
+      readonly flows: Flow[];
+      readonly first: boolean;
+      readonly complete: boolean;
+      /** As of where in the event stream. */
+      readonly positions: readonly ShardPosition[];
+    }
   /** In order; a closed flow is gone. */
-  | { readonly kind: "changes"; readonly flows: Flow[] };
+  | { readonly kind: "changes"; readonly flows: Flow[]; readonly positions: readonly ShardPosition[] };
 
 export interface FlowCounts {
   readonly counts: readonly {
@@ -121,18 +137,22 @@ export class TrackerClient implements Disposable {
     for await (const page of pages) yield page.flows.map((flow) => readFlow("flow", flow));
   }
 
-  /** All flows that match, then every change to them, until the signal aborts. Resumes by itself, with a new snapshot. */
+  /**
+   * All flows that match, then every change to them, until the signal aborts. Resumes by itself where it was; where the
+   * tracker can't tell what has changed since, with a new snapshot, of which the first part says that it begins.
+   */
   async *watch(
     query: WatchQuery,
     options: { readonly signal: AbortSignal },
   ): AsyncGenerator<WatchEvent, void, undefined> {
     const { signal } = options;
-    let seen: readonly ShardPosition[] = [];
+    let seen: readonly WatchPosition[] = [];
     for (;;) {
       try {
         for await (const { event, positions } of this.#watchOnce(query, seen, signal)) {
-          seen = positions;
-          yield event;
+          if (event.flows.length > 0 || event.kind === "snapshot") yield event;
+          // Half a snapshot is no state to go on from.
+          seen = event.kind === "snapshot" && !event.complete ? [] : positions;
         }
       } catch (error) {
         signal.throwIfAborted();
@@ -233,16 +253,16 @@ export class TrackerClient implements Disposable {
 
   async *#watchOnce(
     query: WatchQuery,
-    seen: readonly ShardPosition[],
+    seen: readonly WatchPosition[],
     signal: AbortSignal,
-  ): AsyncGenerator<{ event: WatchEvent; positions: readonly ShardPosition[] }, void, undefined> {
+  ): AsyncGenerator<{ event: WatchEvent; positions: readonly WatchPosition[] }, void, undefined> {
     const bounds = { signal, endMs: Number.POSITIVE_INFINITY };
     const shard = shardOf(query.address, await this.#directory.shards(bounds));
     const request = {
       address: query.address,
       owner: query.owner ?? "",
-      after: [],
-      atLeast: positionsToProto([...(query.atLeast ?? []), ...seen]),
+      after: watchPositionsToProto(seen),
+      atLeast: positionsToProto(query.atLeast ?? []),
     };
     const pages = this.#directory.stream(shard, bounds, (client, stop) =>
       serverStream(client, "watchFlows", request, { signal: stop }),
@@ -251,9 +271,9 @@ export class TrackerClient implements Disposable {
     for await (const { content, snapshotComplete } of pages) {
       if (content === undefined) continue;
       const flows = content.value.flows.map((flow) => readFlow("flow", flow));
-      const positions = readPositions("positions", content.value.positions);
-      if (content.$case === "changes") yield { event: { kind: "changes", flows }, positions };
-      else yield { event: { kind: "snapshot", flows, first, complete: snapshotComplete }, positions };
+      const positions = readWatchPositions("positions", content.value.positions);
+      if (content.$case === "changes") yield { event: { kind: "changes", flows, positions }, positions };
+      else yield { event: { kind: "snapshot", flows, first, complete: snapshotComplete, positions }, positions };
       first = false;
     }
   }

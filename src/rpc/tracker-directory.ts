@@ -1,10 +1,15 @@
-/** Who holds which shard, and a connection to each tracker that was asked. */
+/**
+ * Who holds which shard, and a connection to each tracker that was asked.
+ *
+ * Assignments have epochs. A refusal that names a higher one than the assignment held here makes it fetched anew; one
+ * that comes from a tracker which is behind does not, and an older assignment never replaces a newer one.
+ */
 import { abortable } from "../bus/abortable.ts";
 import { TrackerServiceClient } from "../gen/baton/v1/tracker.ts";
 import { type Assignment, holdersOf } from "../placement/assignment.ts";
 import { sleep } from "../runtime/retry.ts";
 import { dial, unary } from "./client.ts";
-import { fromServiceError, isUnreachable } from "./errors.ts";
+import { fromServiceError, isUnreachable, type ReceivedError } from "./errors.ts";
 import { readAssignment } from "./flow-codec.ts";
 import { hedge } from "./hedge.ts";
 
@@ -33,6 +38,9 @@ export class TrackerDirectory implements Disposable {
   readonly #endpoints: readonly string[];
   readonly #clients = new Map<string, TrackerServiceClient>();
   #assignment: Promise<Assignment> | undefined;
+  #newest: Assignment | undefined;
+  /** Of the highest epoch that any tracker has named. */
+  #epochTold = 0n;
 
   constructor(endpoints: readonly string[]) {
     this.#endpoints = endpoints;
@@ -92,21 +100,32 @@ export class TrackerDirectory implements Disposable {
     for (;;) {
       try {
         const assignment = await this.#learn(bounds);
-        const attempts = holdersOf(assignment, shard).map(
-          ({ endpoint }) =>
-            async (signal: AbortSignal) =>
-              await call(this.#client(endpoint), signal, leftMs(bounds)),
-        );
+        const attempts = holdersOf(assignment, shard).map(({ endpoint }) => async (signal: AbortSignal) => {
+          try {
+            return await call(this.#client(endpoint), signal, leftMs(bounds));
+          } catch (error) {
+            this.#heed(fromServiceError(error));
+            throw error;
+          }
+        });
         return await hedge(attempts, { ...judge, signal: bounds.signal, patienceMs });
       } catch (error) {
         bounds.signal.throwIfAborted();
         const received = fromServiceError(error);
-        const mayMend = isUnreachable(received) || received.code === "NOT_LEADER";
+        const mayMend = isUnreachable(received) || received.code === "SHARD_MOVED";
         if (!mayMend || leftMs(bounds) < againMs) throw error;
+        if (received.code !== "SHARD_MOVED") this.#assignment = undefined;
       }
-      this.#assignment = undefined;
       await sleep(againMs, bounds.signal);
     }
+  }
+
+  /** A higher epoch than the one held: asked for before the next question, whoever answers this one. */
+  #heed(error: ReceivedError): void {
+    const epoch = epochOf(error);
+    if (epoch === undefined || epoch <= this.#epochTold) return;
+    this.#epochTold = epoch;
+    if (this.#newest === undefined || this.#newest.epoch < epoch) this.#assignment = undefined;
   }
 
   async #learn(bounds: Bounds): Promise<Assignment> {
@@ -133,7 +152,12 @@ export class TrackerDirectory implements Disposable {
       const bounds = { signal, deadlineMs: assignmentDeadlineMs };
       return readAssignment(await unary(this.#client(endpoint), "getAssignment", {}, bounds));
     });
-    return await hedge(attempts, { signal: AbortSignal.timeout(assignmentDeadlineMs), patienceMs });
+    const isGood = ({ epoch }: Assignment): boolean => epoch >= this.#epochTold;
+    // Each is bounded in time; nobody's impatience may cost the others the answer.
+    const { signal } = new AbortController();
+    const told = await hedge(attempts, { signal, patienceMs, isGood });
+    if (this.#newest === undefined || told.epoch >= this.#newest.epoch) this.#newest = told;
+    return this.#newest;
   }
 
   #client(endpoint: string): TrackerServiceClient {
@@ -144,6 +168,13 @@ export class TrackerDirectory implements Disposable {
     }
     return client;
   }
+}
+
+const epochForm = /^[0-9]{1,19}$/;
+
+function epochOf({ code, details }: ReceivedError): bigint | undefined {
+  const epoch = details["epoch"];
+  return code === "SHARD_MOVED" && epoch !== undefined && epochForm.test(epoch) ? BigInt(epoch) : undefined;
 }
 
 export function leftMs({ endMs }: Bounds): number {

@@ -8,3 +8,5 @@ export const flowsPerPage = 1_000;
 export const unreadChangesMax = 100_000;
 /** Addresses and owners in one count. */
 export const countsMax = 1_000_000;
+/** Others' changes after which a watcher is told the position, so that it stays within the change log. */
+export const untoldChangesMax = 2_000;

@@ -77,6 +77,8 @@ async function lookup(
   const { keys, atLeast } = asked.value;
   onLookup(keys.length);
   const concerned = new Set(keys.map((key) => tracker.shardOf(key.address)));
+  const held = concerned.values().some((shard) => tracker.replica(shard) !== undefined);
+  if (!held) for (const shard of concerned) replicaFor(tracker, shard);
   const behind = await waitForPositions(
     tracker,
     atLeast.filter(({ shard }) => concerned.has(shard)),

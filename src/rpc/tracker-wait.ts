@@ -21,10 +21,11 @@ export function replicaFor(tracker: Tracker, shard: number): ShardReplica {
       code: "INVALID_ARGUMENT",
       message: `there is no shard ${shard}: the cluster has ${tracker.shards}`,
     });
+  const { epoch } = tracker.assignment;
   throw new Refusal({
-    code: "NOT_LEADER",
-    message: `shard ${shard} is not held here; ask ${primary.name} at ${primary.endpoint}`,
-    details: { leader: primary.endpoint },
+    code: "SHARD_MOVED",
+    message: `shard ${shard} is not held here: in epoch ${epoch}, ${primary.name} at ${primary.endpoint} holds it`,
+    details: { epoch: String(epoch), leader: primary.endpoint },
   });
 }
 

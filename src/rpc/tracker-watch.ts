@@ -1,61 +1,121 @@
 /**
- * WatchFlows: a snapshot of the matching flows, then every change to them.
+ * WatchFlows: a snapshot of the matching flows, then every change to them; or, for a watcher that was here before, only
+ * what has changed since.
  *
  * A watcher that reads too slowly is ended instead of waited for; it resumes, and a fresh snapshot costs less than a
- * queue without bound. The same happens when the shard is built anew.
+ * queue without bound. The same happens when the shard is built anew. A page's position is reached only with that page:
+ * whoever was given a part of something goes on from before it.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Flow } from "../flow/flow.ts";
 import type { FlowWatchPage, WatchFlowsRequest } from "../gen/baton/v1/tracker.ts";
+import type { FlowQuery } from "../tracker/owner-index.ts";
 import type { FlowFeed, ShardReplica } from "../tracker/replica.ts";
 import type { Tracker } from "../tracker/tracker.ts";
-import { decode, readAddress, readName } from "./fields.ts";
-import { flowToProto, readPositions } from "./flow-codec.ts";
+import { type Decoded, decode, readAddress, readName } from "./fields.ts";
+import {
+  flowToProto,
+  readPositions,
+  readWatchPositions,
+  type WatchPosition,
+  watchPositionsToProto,
+} from "./flow-codec.ts";
 import { type CallContext, Refusal } from "./handler.ts";
-import { unreadChangesMax } from "./tracker-limits.ts";
+import { unreadChangesMax, untoldChangesMax } from "./tracker-limits.ts";
 import { caughtUp, pagesOf } from "./tracker-wait.ts";
+
+interface Asked {
+  readonly query: FlowQuery;
+  readonly after: readonly WatchPosition[];
+  readonly atLeast: ReturnType<typeof readPositions>;
+}
 
 export async function* watchFlows(
   tracker: Tracker,
   request: WatchFlowsRequest,
   context: CallContext,
 ): AsyncGenerator<FlowWatchPage> {
-  const asked = decode(() => ({
-    address: readAddress("address", request.address),
-    ...(request.owner === "" ? {} : { owner: readName("owner", request.owner) }),
-    atLeast: [...readPositions("at_least", request.atLeast), ...readPositions("after", request.after)],
-  }));
+  const asked = readRequest(request);
   if (!asked.ok) throw new Refusal({ code: "INVALID_ARGUMENT", message: asked.message });
-  const { address, owner, atLeast } = asked.value;
-  const replica = await caughtUp(tracker, tracker.shardOf(address), atLeast, context);
-  const changes = new UnreadChanges(
-    (flow) => flow.key.address === address && (owner === undefined || flow.owner === owner),
-  );
+  const { query, after, atLeast } = asked.value;
+  const replica = await caughtUp(tracker, tracker.shardOf(query.address), [...atLeast, ...after], context);
+  const { shard } = replica;
+  const log = tracker.changesOf(shard);
+  const { history } = log;
+  const changes = new UnreadChanges((flow) => isOf(query, flow));
   using _feed = replica.subscribe(changes);
-  yield* snapshotPages(replica, [...replica.table.flowsOf(asked.value)]);
+  const from = after.find((position) => position.shard === shard);
+  const missed = from?.history === undefined ? undefined : log.since(from.history, from.sequence);
+  let position: WatchPosition = { shard, sequence: replica.table.sequence, history };
+  if (from === undefined || missed === undefined) yield* snapshotPages(replica, query, position);
+  else
+    yield* changePages(
+      missed.filter((flow) => isOf(query, flow)),
+      from,
+      position,
+    );
   for (;;) {
     const { flows, sequence } = await changes.next(context.signal);
-    const positions = [{ shard: replica.shard, sequence }];
-    for (const page of pagesOf(flows))
-      yield {
-        content: { $case: "changes", value: { flows: page.map(flowToProto), positions } },
-        snapshotComplete: false,
-      };
+    const reached = { shard, sequence, history };
+    yield* changePages(flows, position, reached);
+    position = reached;
   }
 }
 
-function* snapshotPages(replica: ShardReplica, flows: readonly Flow[]): Generator<FlowWatchPage> {
-  const positions = [{ shard: replica.shard, sequence: replica.table.sequence }];
+function readRequest(request: WatchFlowsRequest): Decoded<Asked> {
+  return decode(() => ({
+    query: {
+      address: readAddress("address", request.address),
+      ...(request.owner === "" ? {} : { owner: readName("owner", request.owner) }),
+    },
+    after: readWatchPositions("after", request.after),
+    atLeast: readPositions("at_least", request.atLeast),
+  }));
+}
+
+function isOf({ address, owner }: FlowQuery, flow: Flow): boolean {
+  return flow.key.address === address && (owner === undefined || flow.owner === owner);
+}
+
+async function* snapshotPages(
+  replica: ShardReplica,
+  query: FlowQuery,
+  position: WatchPosition,
+): AsyncGenerator<FlowWatchPage> {
+  const flows = [...replica.table.flowsOf(query)];
+  const positions = watchPositionsToProto([position]);
   const pages = flows.length === 0 ? [[]] : [...pagesOf(flows)];
-  for (const [index, page] of pages.entries())
+  for (const [index, page] of pages.entries()) {
     yield {
       content: { $case: "snapshot", value: { flows: page.map(flowToProto), positions } },
       snapshotComplete: index === pages.length - 1,
     };
+    // A page costs some milliseconds; who asks meanwhile must not wait for all of them.
+    await nextTurn();
+  }
+}
+
+async function* changePages(
+  flows: readonly Flow[],
+  before: WatchPosition,
+  reached: WatchPosition,
+): AsyncGenerator<FlowWatchPage> {
+  const pages = flows.length === 0 ? [[]] : [...pagesOf(flows)];
+  for (const [index, page] of pages.entries()) {
+    const positions = watchPositionsToProto([index === pages.length - 1 ? reached : before]);
+    yield {
+      content: { $case: "changes", value: { flows: page.map(flowToProto), positions } },
+      snapshotComplete: false,
+    };
+    if (index < pages.length - 1) await nextTurn();
+  }
 }
 
 class UnreadChanges implements FlowFeed {
   readonly #wanted: (flow: Flow) => boolean;
   #flows: Flow[] = [];
+  /** Changes since the last page that were not for this watcher. */
+  #others = 0;
   #sequence = 0n;
   #refusal: Refusal | undefined;
   #wake: (() => void) | undefined;
@@ -68,13 +128,14 @@ class UnreadChanges implements FlowFeed {
     if (this.#refusal !== undefined) return;
     const before = this.#flows.length;
     for (const flow of flows) if (this.#wanted(flow)) this.#flows.push(flow);
+    this.#others += flows.length - (this.#flows.length - before);
     this.#sequence = sequence;
     if (this.#flows.length > unreadChangesMax)
       this.#refuse({
         code: "LIMIT_EXCEEDED",
         message: `more than ${unreadChangesMax} changes were not read; watch again`,
       });
-    if (this.#flows.length > before) this.#wake?.();
+    if (this.#isWorthAPage) this.#wake?.();
   }
 
   reset(): void {
@@ -82,7 +143,7 @@ class UnreadChanges implements FlowFeed {
   }
 
   async next(signal: AbortSignal): Promise<{ readonly flows: readonly Flow[]; readonly sequence: bigint }> {
-    while (this.#flows.length === 0 && this.#refusal === undefined) {
+    while (!this.#isWorthAPage && this.#refusal === undefined) {
       signal.throwIfAborted();
       const { promise, resolve } = Promise.withResolvers<void>();
       const wake = (): void => resolve();
@@ -94,7 +155,13 @@ class UnreadChanges implements FlowFeed {
     if (this.#refusal !== undefined) throw this.#refusal;
     const flows = this.#flows;
     this.#flows = [];
+    this.#others = 0;
     return { flows, sequence: this.#sequence };
+  }
+
+  /** A watcher whose position stood still would find the log too short when it comes back. */
+  get #isWorthAPage(): boolean {
+    return this.#flows.length > 0 || this.#others >= untoldChangesMax;
   }
 
   #refuse(error: ConstructorParameters<typeof Refusal>[0]): void {

@@ -5,6 +5,7 @@ import { type Assignment, holdersOf, shardsOf, type Tracker as TrackerName } fro
 import { shardOf } from "../placement/shard.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
+import { ChangeLog } from "./change-log.ts";
 import type { FlowStore } from "./level.ts";
 import { type AppliedBatch, type ReplicaStatus, ShardReplica } from "./replica.ts";
 
@@ -22,11 +23,17 @@ export interface TrackerOptions {
 export class Tracker {
   readonly assignment: Assignment;
   readonly #replicas: ReadonlyMap<number, ShardReplica>;
+  readonly #changes = new Map<number, ChangeLog>();
 
   constructor(options: TrackerOptions) {
     this.assignment = options.assignment;
     const shards = shardsOf(options.assignment, options.name);
     this.#replicas = new Map(shards.map((shard) => [shard, new ShardReplica({ ...options, shard })]));
+    for (const [shard, replica] of this.#replicas) {
+      const log = new ChangeLog();
+      replica.subscribe(log);
+      this.#changes.set(shard, log);
+    }
   }
 
   get shards(): number {
@@ -36,6 +43,13 @@ export class Tracker {
   /** Undefined: this tracker does not hold the shard. */
   replica(shard: number): ShardReplica | undefined {
     return this.#replicas.get(shard);
+  }
+
+  /** Of a shard that this tracker holds. */
+  changesOf(shard: number): ChangeLog {
+    const log = this.#changes.get(shard);
+    if (log === undefined) throw new RangeError(`shard ${shard} is not held here`);
+    return log;
   }
 
   replicas(): Iterable<ShardReplica> {

@@ -1,18 +1,21 @@
 /** Two trackers in this process, asked through their client as an agent or coordinator asks them. */
+import { createServer, connect as openSocket, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { MemoryBus } from "../../../src/bus/memory.ts";
 import type { FlowEvent } from "../../../src/flow/events.ts";
-import { TrackerServiceClient } from "../../../src/gen/baton/v1/tracker.ts";
-import { type Assignment, assignShards } from "../../../src/placement/assignment.ts";
+import type { FlowState } from "../../../src/flow/flow.ts";
+import { TrackerServiceClient, type WatchFlowsRequest } from "../../../src/gen/baton/v1/tracker.ts";
+import { type Assignment, assignShards, type Tracker as TrackerName } from "../../../src/placement/assignment.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
-import { dial, unary } from "../../../src/rpc/client.ts";
+import { dial, serverStream, unary } from "../../../src/rpc/client.ts";
 import { fromServiceError } from "../../../src/rpc/errors.ts";
 import { type GrpcServer, serveGrpc } from "../../../src/rpc/server.ts";
 import { TrackerClient, type WatchEvent } from "../../../src/rpc/tracker-client.ts";
 import { trackerService } from "../../../src/rpc/tracker-server.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
+import { loggedChangesMax } from "../../../src/tracker/change-log.ts";
 import { FlowStore } from "../../../src/tracker/level.ts";
 import { Tracker } from "../../../src/tracker/tracker.ts";
 import { flowOf, ip, keyOf, publicAddress, rowOf } from "../../support/flows.ts";
@@ -53,6 +56,33 @@ class RunningTracker implements AsyncDisposable {
   }
 }
 
+/** A tracker's endpoint as its clients know it, where connections can be broken without the tracker ending. */
+class Wire implements Disposable {
+  readonly #server;
+  readonly #ends = new Set<Socket>();
+
+  constructor(path: string, to: string) {
+    this.#server = createServer((from) => {
+      const on = openSocket(to);
+      for (const end of [from, on]) {
+        this.#ends.add(end);
+        end.on("error", () => this.drop());
+      }
+      from.pipe(on).pipe(from);
+    }).listen(path);
+  }
+
+  drop(): void {
+    for (const end of this.#ends) end.destroy();
+    this.#ends.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.#server.close();
+    this.drop();
+  }
+}
+
 let bugs: unknown[] = [];
 
 describe("trackers asked through their client", () => {
@@ -75,12 +105,33 @@ describe("trackers asked through their client", () => {
   };
   const primary = (): string => assignment.holders[shard]?.primary.name ?? "";
 
+  const assignmentEndpoints = () =>
+    names.map((name) => ({ name, endpoint: `unix:${join(directory.path, name)}` })) as [TrackerName, TrackerName];
+  const holdersFor = (primary: TrackerName) => Array.from({ length: shards }, () => ({ primary }));
+  /** All trackers, with another assignment. */
+  const startAgain = async (next: Assignment): Promise<void> => {
+    for (const name of names) await stopTracker(name);
+    assignment = next;
+    for (const name of names) await startTracker(name);
+  };
+  /** More changes of another instance's flows than this many. */
+  const speakForOthers = async (count: number): Promise<bigint> => {
+    const other = new Speaker(bus, signal, { shard, instance: "vm-b" });
+    const page = (state: FlowState) => changes(...Array.from({ length: 1_000 }, (_, port) => rowOf(port, state)));
+    let last = 0n;
+    for (let told = 0; told <= count; told += 2_000) {
+      await other.say(page("open"));
+      last = await other.say(page("closed"));
+    }
+    return last;
+  };
+
   beforeEach(async () => {
     bugs = [];
     bus = await memoryBus(signal);
     directory = await temporaryDirectory();
     running = new Map();
-    const trackers = names.map((name) => ({ name, endpoint: `unix:${join(directory.path, name)}` }));
+    const trackers = assignmentEndpoints();
     assignment = assignShards(1n, shards, trackers);
     for (const name of names) await startTracker(name);
     client = new TrackerClient(trackers.map(({ endpoint }) => endpoint));
@@ -230,7 +281,12 @@ describe("trackers asked through their client", () => {
     await speaker.say(changes(rowOf(2)));
     await speaker.say(changes(rowOf(1, "closed")));
     await watch.until(() => watch.events.flatMap(({ flows }) => flows).length >= 3, "the changes");
-    expect(watch.events[0]).toEqual({ kind: "snapshot", flows: [flowOf(1, "vm-a")], first: true, complete: true });
+    expect(watch.events[0]).toMatchObject({
+      kind: "snapshot",
+      flows: [flowOf(1, "vm-a")],
+      first: true,
+      complete: true,
+    });
     expect(watch.events.slice(1).flatMap(({ flows }) => flows)).toEqual([
       flowOf(2, "vm-a"),
       { ...flowOf(1, "vm-a"), state: "closed" },
@@ -268,7 +324,118 @@ describe("trackers asked through their client", () => {
     for (const name of names) await stopTracker(name);
     for (const name of names) await startTracker(name);
     await watch.until(() => watch.events.length >= 2, "the second snapshot");
-    expect(watch.events[1]).toEqual({ kind: "snapshot", flows: [flowOf(1, "vm-a")], first: true, complete: true });
+    expect(watch.events[1]).toMatchObject({
+      kind: "snapshot",
+      flows: [flowOf(1, "vm-a")],
+      first: true,
+      complete: true,
+    });
+  });
+
+  const closing = (n: number) => ({ ...flowOf(n, "vm-a"), state: "closed" });
+  /** What a watcher hears who asks for what came after these positions. */
+  const rewatch = async (after: WatchFlowsRequest["after"]) => {
+    const raw = dial(TrackerServiceClient, `unix:${join(directory.path, primary())}`);
+    const stop = new AbortController();
+    const request = { address: publicAddress, owner: "", after, atLeast: [] };
+    const pages = serverStream(raw, "watchFlows", request, { signal: stop.signal });
+    const first = await pages.next();
+    stop.abort();
+    await pages.return().catch(() => undefined);
+    raw.close();
+    const content = first.done ? undefined : first.value.content;
+    return {
+      kind: content?.$case,
+      ports: content?.value.flows.map(({ key }) => key?.peerPort),
+      positions: content?.value.positions ?? [],
+    };
+  };
+
+  test("tell a watcher who was away what has changed since its positions, and no more", async () => {
+    await speaker.say(changes(rowOf(1), rowOf(2)));
+    const before = await rewatch([{ shard, sequence: 1n }]);
+    expect(before).toMatchObject({ kind: "snapshot", ports: [1, 2] });
+    await speaker.say(changes(rowOf(1, "closed")));
+    await speaker.say(changes(rowOf(3)));
+    const atLeast = { shard, sequence: 3n };
+    expect(await client.barrier([atLeast])).toEqual({ reached: true });
+    const resumed = await rewatch(before.positions);
+    expect(resumed).toMatchObject({ kind: "changes", ports: [1, 3], positions: [{ shard, sequence: 3n }] });
+    expect(await rewatch(resumed.positions)).toMatchObject({ kind: "changes", ports: [] });
+  });
+
+  test("give a fresh snapshot for positions that are too old, of another history, or of none", async () => {
+    await speaker.say(changes(rowOf(1)));
+    const { positions } = await rewatch([{ shard, sequence: 1n }]);
+    const [position] = positions;
+    await speakForOthers(loggedChangesMax);
+    const last = { shard, sequence: await speaker.say(changes(rowOf(7))) };
+    expect(await client.barrier([last])).toEqual({ reached: true });
+    expect((await rewatch(positions)).kind).toBe("snapshot");
+    expect((await rewatch([last])).kind).toBe("snapshot");
+    expect((await rewatch([{ ...last, history: (position?.history ?? 0n) + 2n }])).kind).toBe("snapshot");
+    expect((await rewatch([{ ...last, history: position?.history }])).kind).toBe("changes");
+  });
+
+  test("keep a quiet watcher's position within the log while others' flows change, for it to go on from", async () => {
+    const wired = join(directory.path, "wired");
+    using wire = new Wire(wired, join(directory.path, "tracker1"));
+    await startAgain({ epoch: 2n, holders: holdersFor({ name: "tracker1", endpoint: `unix:${wired}` }) });
+    await speaker.say(changes(rowOf(1)));
+    await using watch = watching({ owner: "vm-a", atLeast: [{ shard, sequence: 1n }] });
+    await watch.until(() => watch.events.length === 1, "the snapshot");
+    const others = { shard, sequence: await speakForOthers(loggedChangesMax) };
+    expect(await client.barrier([others])).toEqual({ reached: true });
+    wire.drop();
+    await speaker.say(changes(rowOf(1, "closed")));
+    await watch.until(() => watch.events.length >= 2, "what changed meanwhile");
+    expect(watch.events[1]).toMatchObject({ kind: "changes", flows: [closing(1)] });
+  });
+
+  test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>]>([
+    ["look-up", (raw) => unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 6 }], atLeast: [] }, bounds)],
+    ["count", (raw) => unary(raw, "countFlows", { address: publicAddress, atLeast: [] }, bounds)],
+    ["barrier", (raw) => unary(raw, "barrier", { positions: [{ shard, sequence: 1n }] }, bounds)],
+    [
+      "list",
+      (raw) =>
+        serverStream(
+          raw,
+          "listFlows",
+          { address: publicAddress, owner: "", peer: "", limit: 0, atLeast: [] },
+          bounds,
+        ).next(),
+    ],
+    [
+      "watch",
+      (raw) =>
+        serverStream(raw, "watchFlows", { address: publicAddress, owner: "", after: [], atLeast: [] }, bounds).next(),
+    ],
+  ])("refuse a %s in a shard that another tracker holds, with the epoch that says so", async (_, ask) => {
+    await startAgain({ epoch: 7n, holders: holdersFor({ name: "tracker2", endpoint: "10.77.0.32:7400" }) });
+    const raw = dial(TrackerServiceClient, `unix:${join(directory.path, "tracker1")}`);
+    const error = await ask(raw).then(
+      () => undefined,
+      (refusal: unknown) => fromServiceError(refusal),
+    );
+    raw.close();
+    expect(error).toMatchObject({
+      code: "SHARD_MOVED",
+      stated: true,
+      details: { epoch: "7", leader: "10.77.0.32:7400" },
+    });
+  });
+
+  test("send a client that knows an older epoch to the shard's new holder", async () => {
+    const [first, second] = assignmentEndpoints();
+    await startAgain({ epoch: 2n, holders: holdersFor(first) });
+    const sequence = await speaker.say(changes(rowOf(1)));
+    const atLeast = [{ shard, sequence }];
+    expect((await client.lookup([keyOf(1)], atLeast))[0]?.kind).toBe("owned");
+    await startAgain({ epoch: 3n, holders: holdersFor(second) });
+    expect((await client.lookup([keyOf(1)], atLeast))[0]?.kind).toBe("owned");
+    expect(await client.barrier(atLeast)).toEqual({ reached: true });
+    expect((await client.count({ address: publicAddress, atLeast })).counts).toHaveLength(1);
   });
 
   test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>, string]>([

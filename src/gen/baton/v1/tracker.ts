@@ -29,6 +29,11 @@ export interface ShardPosition {
   shard: number;
   /** JetStream sequence of the message, in the stream BATON_FLOWS. */
   sequence: bigint;
+  /**
+   * Of a watch: names the change log that the position belongs to, which is one copy of the shard in one run of its
+   * tracker.
+   */
+  history?: bigint | undefined;
 }
 
 export interface LookupFlowsRequest {
@@ -90,7 +95,10 @@ export interface FlowPage {
 export interface WatchFlowsRequest {
   address: string;
   owner: string;
-  /** Resume after these positions; empty, or too old: the answer begins with a fresh snapshot. */
+  /**
+   * Resume after these positions, as the last page gave them. Empty, too old for the change log, of another history, or
+   * of a shard that has moved: the answer begins with a fresh snapshot. Either way it is at least this new.
+   */
   after: ShardPosition[];
   atLeast: ShardPosition[];
 }
@@ -101,7 +109,7 @@ export interface FlowWatchPage {
     /** Part of the snapshot; the page that ends it has snapshot_complete set. */
     { $case: "snapshot"; value: FlowPage }
     | //
-    /** Changes since; a flow with state CLOSED is gone. */
+    /** Changes since; a flow with state CLOSED is gone. Without flows: the position alone has moved on. */
     { $case: "changes"; value: FlowPage }
     | undefined;
   snapshotComplete: boolean;
@@ -164,7 +172,7 @@ export interface TrackerEndpoint {
 }
 
 function createBaseShardPosition(): ShardPosition {
-  return { shard: 0, sequence: 0n };
+  return { shard: 0, sequence: 0n, history: undefined };
 }
 
 export const ShardPosition: MessageFns<ShardPosition> = {
@@ -177,6 +185,12 @@ export const ShardPosition: MessageFns<ShardPosition> = {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(16).uint64(message.sequence);
+    }
+    if (message.history !== undefined) {
+      if (BigInt.asUintN(64, message.history) !== message.history) {
+        throw new globalThis.Error("value provided for field message.history of type fixed64 too large");
+      }
+      writer.uint32(25).fixed64(message.history);
     }
     return writer;
   },
@@ -210,6 +224,14 @@ export const ShardPosition: MessageFns<ShardPosition> = {
             message.sequence = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.history = reader.fixed64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -226,6 +248,7 @@ export const ShardPosition: MessageFns<ShardPosition> = {
     return {
       shard: isSet(object.shard) ? globalThis.Number(object.shard) : 0,
       sequence: isSet(object.sequence) ? BigInt(object.sequence) : 0n,
+      history: isSet(object.history) ? BigInt(object.history) : undefined,
     };
   },
 
@@ -237,6 +260,9 @@ export const ShardPosition: MessageFns<ShardPosition> = {
     if (message.sequence !== 0n) {
       obj.sequence = message.sequence.toString();
     }
+    if (message.history !== undefined) {
+      obj.history = message.history.toString();
+    }
     return obj;
   },
 
@@ -247,6 +273,7 @@ export const ShardPosition: MessageFns<ShardPosition> = {
     const message = createBaseShardPosition();
     message.shard = object.shard ?? 0;
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.history = (object.history !== undefined && object.history !== null) ? BigInt(object.history) : undefined;
     return message;
   },
 };
@@ -2071,6 +2098,10 @@ export const TrackerEndpoint: MessageFns<TrackerEndpoint> = {
  *
  * Every answer that depends on a shard is as of a position in that shard's event stream. A copy that has not
  * reached the position asked for waits within the call's deadline, then answers `unknown`.
+ *
+ * A tracker that does not hold a shard asked for refuses with ERROR_CODE_SHARD_MOVED, which names the epoch of the
+ * assignment that it goes by; only a look-up that also concerns shards that it holds is answered, with `unknown` for the
+ * others.
  */
 export type TrackerServiceService = typeof TrackerServiceService;
 export const TrackerServiceService = {
