@@ -1,8 +1,8 @@
 /**
  * What is believed of every member, and how rumours change it.
  *
- * Keeps: a belief changes only for a higher incarnation, or for a worse state of the same one (G1); only a member itself
- * raises its incarnation (G2); what changes a belief is told on, anything else is not (G3).
+ * Keeps: a belief changes only for a higher incarnation, or for a worse state of the same one (M1); only a member itself
+ * raises its incarnation (M2); what changes a belief is told on, anything else is not (M3).
  */
 import { Awareness } from "./awareness.ts";
 import type { GossipConfig } from "./config.ts";
