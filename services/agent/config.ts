@@ -1,6 +1,7 @@
 /** Configuration of an agent. */
 import { z } from "zod";
 import { defaultMarkMask, markLayout } from "../../src/dataplane/mark.ts";
+import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
 import { addressField, endpointField, listenField, nameField, natsField } from "../../src/rpc/config-fields.ts";
 import { logLevels } from "../../src/runtime/log.ts";
 
@@ -22,6 +23,20 @@ export const agentConfigSchema = z.strictObject({
     .int()
     .refine((mask) => markLayout(mask) !== undefined, { error: "a mask of 12 contiguous bits, like 0x0fff0000" })
     .default(defaultMarkMask),
+  /** How the events of flows are sent. */
+  events: z
+    .strictObject({
+      /** Of the time for which changes gather; 0: sent at once, and no short connection is only counted. */
+      windowMinMs: z.int().min(0).max(60_000).default(defaultFlushLimits.windowMinMs),
+      windowMaxMs: z.int().min(0).max(60_000).default(defaultFlushLimits.windowMaxMs),
+      /** Of the whole cluster, the same everywhere: while there are more, everyone's changes gather for longer. */
+      messagesPerSecond: z.int().min(1).max(1_000_000).default(defaultFlushLimits.messagesPerSecond),
+    })
+    .prefault({})
+    .refine(({ windowMinMs, windowMaxMs }) => windowMinMs <= windowMaxMs, {
+      error: "expected at least windowMinMs",
+      path: ["windowMaxMs"],
+    }),
   conntrack: z
     .strictObject({
       /** `all` where rules of the host's own rely on the tracking of connections within the fabric. */

@@ -2,18 +2,20 @@
  * The agent's knowledge of its flows: kernel events and listings in, flow events out.
  *
  * Owns the flow table. What the kernel shows is published as it happens; wherever events may be missing (a start, an
- * overflow, a forgotten connection, a barrier), the sockets and connection entries are listed and the table is made
- * equal to them first.
+ * overflow, a forgotten connection, a barrier), the connection entries and sockets are listed and the table is made
+ * equal to them first. Listings take their time, and events go on being applied meanwhile.
  */
 import type { IpAddress } from "../../src/flow/address.ts";
+import type { Forward } from "../../src/flow/events.ts";
 import type { Flow } from "../../src/flow/flow.ts";
 import { FlowTable } from "../../src/flow/flow-table.ts";
+import type { Digest } from "../../src/flow/key-digest.ts";
 import {
   type ConntrackRecord,
   createVantage,
   type FlowChange,
+  ListingObserver,
   observeConntrack,
-  observeListings,
   type Vantage,
 } from "../../src/flow/observe.ts";
 import type { FlowChange as FlowEventChange } from "../../src/flow/sequencer.ts";
@@ -23,6 +25,14 @@ import type { MarkReport } from "../../src/node/status.ts";
 import { shardOf } from "../../src/placement/shard.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
+import { eachInSlices } from "../../src/runtime/slices.ts";
+import { forwardsByShard } from "./forwards.ts";
+
+/** Hears what a listing shows; all of the connection entries before the first socket. */
+export interface ListingVisitor {
+  connection(record: ConntrackRecord): void;
+  socket(socket: TcpSocket): void;
+}
 
 /** What the kernel shows now. */
 export interface Listings {
@@ -30,19 +40,25 @@ export interface Listings {
   sockets(local: IpAddress): readonly TcpSocket[];
   /** Connection entries with this address at either end. */
   connections(local: IpAddress): readonly ConntrackRecord[];
+  /** Both, begun after this call, in slices that leave the event loop to others in between. */
+  walk(local: IpAddress, visitor: ListingVisitor): Promise<void>;
 }
 
+/** Flows that are given as an iterable are read while they are sent; changes that come meanwhile are told as ever. */
 export interface FlowSink {
   change(change: FlowEventChange): unknown;
   snapshot(address: IpAddress, flows: Iterable<Flow>): Promise<readonly ShardPosition[]>;
   snapshotShard(shard: number, flows: Iterable<Flow>): Promise<readonly ShardPosition[]>;
   barrier(id: string, address: IpAddress): Promise<readonly ShardPosition[]>;
+  forwards(shard: number, forwards: readonly Forward[]): void;
+  /** Keeps these shards' positions moving, and their content compared. */
+  speakFor(shards: ReadonlySet<number>): void;
 }
 
 export interface ObserverParts {
   readonly instance: string;
   readonly shards: number;
-  readonly listings: Listings;
+  readonly listings: Pick<Listings, "walk">;
   readonly sink: FlowSink;
   readonly clock: Clock;
   readonly log: Logger;
@@ -50,6 +66,11 @@ export interface ObserverParts {
 
 /** An address is listed again for forgotten connections at most so often. */
 const relistIntervalMs = 1_000;
+/** Of work on many flows, before others have their turn. */
+const sliceMs = 4;
+const flowsPerLook = 32;
+/** Shards in which this instance has nothing are told so at this pace; all of the usual 32 in four seconds. */
+const emptyShardsPerTick = 2;
 
 interface OwnedAddress {
   readonly address: IpAddress;
@@ -62,10 +83,22 @@ export class FlowObserver {
   #vantage: Vantage = createVantage(new Map(), []);
   readonly #opened = new Map<IpAddress, number>();
   readonly #relistAt = new Map<IpAddress, number>();
+  /** Listings one after the other, and for each address the one that has not begun. */
+  #lastListing: Promise<void> = Promise.resolve();
+  readonly #waiting = new Map<IpAddress, Promise<void>>();
+  /** Shards whose flows are being listed to be published, and why once more since. */
+  readonly #publishing = new Map<number, string | undefined>();
+  /** Shards that have not heard from this run of the agent: what an earlier one said there may be wrong. */
+  readonly #unheard: Set<number>;
+  #forwards: ReadonlyMap<number, readonly Forward[]> = new Map();
+  #watching = false;
+  #overflows = 0;
+  #openedEver = 0;
 
   constructor(parts: ObserverParts) {
     this.#parts = parts;
     this.#table = new FlowTable(parts.instance);
+    this.#unheard = new Set(Array.from({ length: parts.shards }, (_, shard) => shard));
   }
 
   /** Takes the addresses of a new state. Those that were not known before are listed and told whole. */
@@ -75,13 +108,17 @@ export class FlowObserver {
       state.addresses.map(({ address, private: own, generation }) => [own, { address, generation }]),
     );
     this.#vantage = createVantage(owned, [...state.fabric, { address: state.probeSource, length: 32 }]);
+    this.#watching = true;
+    this.#parts.sink.speakFor(new Set([...owned.values()].map(({ address }) => this.#shardOf(address))));
     for (const [own, { address, generation }] of owned) {
       const known = before.get(own);
       if (known?.generation !== generation) this.#opened.set(address, 0);
       if (known?.address === address) continue;
-      this.#relist(own, address);
-      this.#background(this.#parts.sink.snapshot(address, this.#table.flowsOf(address)), "snapshot");
+      if (this.#unheard.has(this.#shardOf(address))) this.publishShard(this.#shardOf(address), "the agent has started");
+      else this.#background(this.#publishAddress(own, address));
     }
+    for (const { address } of before.values()) if (this.#privateOf(address) === undefined) this.#forget(address);
+    this.#tellForwards(state);
   }
 
   /** Connections opened here since the address came to this generation. */
@@ -93,6 +130,20 @@ export class FlowObserver {
     return this.#table.size;
   }
 
+  /** Connections opened here since the start. */
+  get openedEver(): number {
+    return this.#openedEver;
+  }
+
+  /** Times that the kernel had more events than it could hand over. */
+  get overflows(): number {
+    return this.#overflows;
+  }
+
+  digestOf(shard: number): Digest {
+    return this.#table.digestOf(this.#table.addresses().filter((address) => this.#shardOf(address) === shard));
+  }
+
   onConnections(records: Iterable<ConntrackRecord>): void {
     for (const record of records) {
       const change = observeConntrack(record, this.#vantage);
@@ -102,49 +153,82 @@ export class FlowObserver {
     }
   }
 
-  /** The kernel had more events than it could hand over. */
+  /** The kernel had more events than it could hand over: lists everything and publishes it whole. */
   onOverflow(): void {
-    this.#parts.log.warn("connection events were lost: listing all connections anew");
-    this.resync();
-  }
-
-  /** Lists every address and publishes it whole. */
-  resync(): void {
-    for (const [own, { address }] of this.#vantage.owned) {
-      this.#relist(own, address);
-      this.#background(this.#parts.sink.snapshot(address, this.#table.flowsOf(address)), "snapshot");
-    }
+    this.#overflows++;
+    const shards = new Set([...this.#vantage.owned.values()].map(({ address }) => this.#shardOf(address)));
+    for (const shard of shards) this.publishShard(shard, "the kernel had more events than it could hand over");
   }
 
   /** Publishes everything of one shard, for changes of it were lost or a tracker asks. */
   publishShard(shard: number, reason: string): void {
+    this.#unheard.delete(shard);
+    const busy = this.#publishing.has(shard);
+    this.#publishing.set(shard, busy ? reason : undefined);
+    if (busy) return;
     this.#parts.log.info({ shard, reason }, "publishing a snapshot");
-    const owned = [...this.#vantage.owned].filter(([, { address }]) => shardOf(address, this.#parts.shards) === shard);
-    for (const [own, { address }] of owned) this.#relist(own, address);
-    const flows = owned.flatMap(([, { address }]) => [...this.#table.flowsOf(address)]);
-    this.#background(this.#parts.sink.snapshotShard(shard, flows), "snapshot");
+    this.#background(this.#publishShard(shard));
   }
 
   /** Publishes what the address's flows are now, or only that everything before is published. */
   async mark(request: MarkRequest): Promise<MarkReport> {
-    const own = this.#privateOf(request.address);
-    if (own !== undefined) this.#relist(own, request.address);
-    const flows = [...this.#table.flowsOf(request.address)];
+    const { id, address, snapshot } = request;
+    const own = this.#privateOf(address);
+    if (own !== undefined) await this.#relist(own, address);
     const { sink } = this.#parts;
-    const positions = await (request.snapshot
-      ? sink.snapshot(request.address, flows)
-      : sink.barrier(request.id, request.address));
-    return { id: request.id, positions, flows: flows.length };
+    const flows = this.#table.countOf(address);
+    const positions = await (snapshot
+      ? sink.snapshot(address, this.#table.flowsOf(address))
+      : sink.barrier(id, address));
+    return { id, positions, flows };
   }
 
-  /** Lists what is due after connections were forgotten by the kernel. */
+  /** Lists what is due after connections were forgotten by the kernel, and tells shards that nothing is there. */
   tick(): void {
     const nowMs = this.#parts.clock.monotonicMs();
     for (const [address, dueMs] of this.#relistAt) {
       const own = this.#privateOf(address);
       if (dueMs > nowMs) continue;
       this.#relistAt.delete(address);
-      if (own !== undefined) this.#relist(own, address);
+      if (own !== undefined) this.#background(this.#relist(own, address));
+    }
+    if (this.#watching)
+      for (const shard of [...this.#unheard].slice(0, emptyShardsPerTick))
+        this.publishShard(shard, "the agent has started");
+  }
+
+  async #publishAddress(own: IpAddress, address: IpAddress): Promise<void> {
+    await this.#relist(own, address);
+    await this.#parts.sink.snapshot(address, this.#table.flowsOf(address));
+  }
+
+  async #publishShard(shard: number): Promise<void> {
+    try {
+      for (const [own, { address }] of this.#vantage.owned)
+        if (this.#shardOf(address) === shard) await this.#relist(own, address);
+    } finally {
+      const again = this.#publishing.get(shard);
+      this.#publishing.delete(shard);
+      if (again !== undefined) this.publishShard(shard, again);
+    }
+    const { sink } = this.#parts;
+    const stored = sink.snapshotShard(shard, this.#flowsOfShard(shard));
+    const forwards = this.#forwards.get(shard);
+    if (forwards !== undefined) sink.forwards(shard, forwards);
+    await stored;
+  }
+
+  *#flowsOfShard(shard: number): Generator<Flow> {
+    for (const address of this.#table.addresses())
+      if (this.#shardOf(address) === shard) yield* this.#table.flowsOf(address);
+  }
+
+  #tellForwards(state: AgentState): void {
+    const before = this.#forwards;
+    this.#forwards = forwardsByShard(state, (address) => this.#shardOf(address));
+    for (const shard of new Set([...before.keys(), ...this.#forwards.keys()])) {
+      const now = this.#forwards.get(shard) ?? [];
+      if (JSON.stringify(before.get(shard) ?? []) !== JSON.stringify(now)) this.#parts.sink.forwards(shard, now);
     }
   }
 
@@ -155,16 +239,58 @@ export class FlowObserver {
     if (applied.kind === "full") this.#parts.log.error({ address }, "the flow table is full: a flow is not tracked");
     if (applied.kind !== "event") return;
     const opens = this.#table.countOf(address) > before;
-    if (opens) this.#opened.set(address, this.opened(address) + 1);
+    if (opens) {
+      this.#openedEver++;
+      this.#opened.set(address, this.opened(address) + 1);
+    }
     this.#parts.sink.change(opens ? { ...applied.flow, opens } : applied.flow);
   }
 
-  #relist(own: IpAddress, address: IpAddress): void {
+  /** Makes the table equal to the kernel, by a listing that begins after this call. */
+  #relist(own: IpAddress, address: IpAddress): Promise<void> {
+    return this.#inTurn(address, async () => {
+      if (this.#vantage.owned.get(own)?.address === address) await this.#list(own, address);
+    });
+  }
+
+  /** The address is no longer this instance's: its flows are over here. */
+  #forget(address: IpAddress): void {
+    const work = this.#inTurn(address, async () => {
+      if (this.#privateOf(address) === undefined) await this.#list(undefined, address);
+    });
+    this.#background(work);
+  }
+
+  #inTurn(address: IpAddress, work: () => Promise<void>): Promise<void> {
+    const waiting = this.#waiting.get(address);
+    if (waiting !== undefined) return waiting;
+    const turn = this.#lastListing.then(() => {
+      this.#waiting.delete(address);
+      return work();
+    });
+    this.#waiting.set(address, turn);
+    this.#lastListing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Without a private address there is nothing. */
+  async #list(own: IpAddress | undefined, address: IpAddress): Promise<void> {
     const { listings, clock, sink, log } = this.#parts;
-    const changes = observeListings(listings.sockets(own), listings.connections(own), this.#vantage);
-    const { events, refused } = this.#table.reconcile(address, changes, clock.nowMs());
+    using reconciliation = this.#table.reconcile(address);
+    const observer = new ListingObserver(this.#vantage);
+    const note = (change: FlowChange | undefined) => change && reconciliation.note(change);
+    if (own !== undefined)
+      await listings.walk(own, {
+        connection: (record) => note(observer.connection(record)),
+        socket: (socket) => note(observer.socket(socket)),
+      });
+    let refused = 0;
+    const take = (applied: ReturnType<FlowTable["apply"]>) => {
+      if (applied.kind === "event") sink.change(applied.flow);
+      else if (applied.kind === "full") refused++;
+    };
+    await eachInSlices(reconciliation.finish(clock.nowMs()), take, { sliceMs, itemsPerLook: flowsPerLook });
     if (refused > 0) log.error({ address, refused }, "the flow table is full: flows are not tracked");
-    for (const flow of events) sink.change(flow);
   }
 
   #relistSoon(address: IpAddress): void {
@@ -176,7 +302,11 @@ export class FlowObserver {
     return undefined;
   }
 
-  #background(work: Promise<unknown>, what: string): void {
-    work.catch((error: unknown) => this.#parts.log.error({ error }, `${what} was not published`));
+  #shardOf(address: IpAddress): number {
+    return shardOf(address, this.#parts.shards);
+  }
+
+  #background(work: Promise<unknown>): void {
+    work.catch((error: unknown) => this.#parts.log.error({ error }, "flows were not listed or not published"));
   }
 }

@@ -33,6 +33,8 @@ export interface StreamConfig {
 export interface StreamRange {
   readonly first: bigint;
   readonly last: bigint;
+  /** Differs between a stream and another that was made under its name later. */
+  readonly identity: string;
 }
 
 export interface PublishOptions {
@@ -47,6 +49,8 @@ export interface ConsumeOptions {
   readonly subject: string;
   /** The first message delivered has this sequence or a higher one. */
   readonly from: bigint;
+  /** Of {@link StreamRange}: the stream that `from` belongs to; consuming ends when it is another. */
+  readonly identity?: string;
   readonly signal: AbortSignal;
   /** At most this many messages at once. */
   readonly batchMax: number;
@@ -78,7 +82,8 @@ export interface Bus extends AsyncDisposable {
   publish(subject: string, data: Uint8Array, options: PublishOptions): Promise<bigint>;
   /**
    * Messages of one subject, in order: whatever has arrived, at least one and at most `batchMax` at a time.
-   * Ends by throwing: {@link BusError} when the connection was lost or the stream is gone, else the abort reason. After
+   * Ends by throwing: {@link BusError} when the connection was lost, or within seconds when the stream is gone, another
+   * one or has gone back, else the abort reason. After
    * that, the stream may have gone back in time; the caller compares before it consumes again.
    */
   consume(options: ConsumeOptions): AsyncIterable<readonly BusMessage[]>;

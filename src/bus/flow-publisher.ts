@@ -2,11 +2,14 @@
  * Tells the event stream of an instance's flows, without ever making the instance wait.
  *
  * One message of a shard is on its way at a time, so a repetition never overtakes its successor; shards go side by side.
- * While the bus is away changes gather up to a limit; beyond it they are dropped and a snapshot is asked for.
+ * Changes gather for a window that follows the cluster's load, and for as long as the message before them takes. While the
+ * bus is away they gather up to a limit; beyond it they are dropped and a snapshot is asked for.
  */
 import type { IpAddress } from "../flow/address.ts";
-import { flowSubject, resyncAllSubject, resyncSubject } from "../flow/events.ts";
+import { type FlowRow, type Forward, flowSubject, resyncAllSubject, resyncSubject } from "../flow/events.ts";
 import type { Flow } from "../flow/flow.ts";
+import { defaultFlushLimits, type FlushLimits, FlushWindow } from "../flow/flush-window.ts";
+import type { Digest } from "../flow/key-digest.ts";
 import {
   type ChangeOutcome,
   type FlowChange,
@@ -28,16 +31,21 @@ export interface FlowPublisherOptions {
   readonly shards: number;
   /** One run of this agent: 16 random bytes. */
   readonly boot: Uint8Array;
-  /** From a change to its message, at most, while the bus is there. */
-  readonly flushMs?: number;
+  readonly flush?: FlushLimits;
   readonly bufferedMax?: number;
+  /** Of all flows of the shard, as of the last change given. */
+  readonly digestOf?: (shard: number) => Digest;
+  readonly tickMs?: number;
   /** Changes of this shard were lost, or a tracker asks: call {@link FlowPublisher.snapshotShard}. */
   readonly onSnapshotNeeded: (shard: number, reason: string) => void;
   /** A message could not be stored yet; it is tried again. */
   readonly onError: (error: unknown) => void;
 }
 
-const defaultFlushMs = 50;
+/** A shard that is spoken for hears something at least so often. */
+const defaultTickMs = 10_000;
+/** Every so many ticks, a digest instead. */
+const ticksPerDigest = 3;
 /** Changes that wait for the bus: some 40 MB. */
 export const defaultBufferedMax = 200_000;
 /** Rows of one message: some 60 kB of NATS' megabyte. */
@@ -54,7 +62,17 @@ export class FlowPublisher implements AsyncDisposable {
   readonly #sequencer: FlowSequencer;
   readonly #boot: string;
   readonly #closed = new AbortController();
+  readonly #window: FlushWindow;
+  /** Shards whose window is open, and what will close it. */
   readonly #timers = new Map<number, NodeJS.Timeout>();
+  /** Shards whose window is over while a message of theirs is on its way. */
+  readonly #due = new Set<number>();
+  readonly #ticking: NodeJS.Timeout;
+  #spokenFor: ReadonlySet<number> = new Set();
+  /** Shards that have heard something since the last tick. */
+  readonly #told = new Set<number>();
+  #ticks = 0;
+  #messages = 0;
   readonly #pumps = new Map<number, Promise<void>>();
   readonly #waiting = new Map<Ticket, PromiseWithResolvers<bigint>>();
   /** Shards whose snapshot was asked for within the pace, and why once more since. */
@@ -64,11 +82,45 @@ export class FlowPublisher implements AsyncDisposable {
   constructor(options: FlowPublisherOptions) {
     this.#options = options;
     this.#boot = Buffer.from(options.boot).toString("hex");
-    const { instance, shards, bus, bufferedMax = defaultBufferedMax } = options;
-    this.#sequencer = new FlowSequencer({ instance, boot: this.#boot, shards, rowsMax, bufferedMax });
+    const { instance, shards, bus, bufferedMax = defaultBufferedMax, flush = defaultFlushLimits } = options;
+    const coalesce = flush.windowMaxMs > 0;
+    this.#window = new FlushWindow(flush);
+    this.#sequencer = new FlowSequencer({ instance, boot: this.#boot, shards, rowsMax, bufferedMax, coalesce });
+    this.#ticking = setInterval(() => this.#tick(), options.tickMs ?? defaultTickMs);
     for (const subject of [resyncSubject(instance), resyncAllSubject])
       this.#subscriptions.use(bus.listen(subject, (data) => this.#hearResync(data)));
     this.#subscriptions.use(bus.onStatus((connected) => connected && this.#askForLost()));
+  }
+
+  /** How long changes gather now. */
+  get windowMs(): number {
+    return this.#window.windowMs;
+  }
+
+  /** Of the whole cluster, as the sequences of this instance's own messages show. */
+  get clusterMessagesPerSecond(): number {
+    return this.#window.messagesPerSecond;
+  }
+
+  /** Stored since the start. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Changes that wait for the bus. */
+  get buffered(): number {
+    return this.#sequencer.buffered;
+  }
+
+  /** Keeps the positions of these shards moving, and has their content compared. */
+  speakFor(shards: ReadonlySet<number>): void {
+    this.#spokenFor = shards;
+  }
+
+  /** Whose flows this instance forwards in the shard, all of them. */
+  forwards(shard: number, forwards: readonly Forward[]): void {
+    this.#sequencer.forwards(shard, forwards);
+    this.#pump(shard);
   }
 
   /** Never waits. "overflow": dropped; `onSnapshotNeeded` follows once the bus is there. */
@@ -81,18 +133,20 @@ export class FlowPublisher implements AsyncDisposable {
     return outcome;
   }
 
-  /** Replaces what is known of the address: `flows` are all of its flows, as of now. Resolves once stored. */
+  /**
+   * Replaces what is known of the address: `flows` are all of its flows. They are read while they are sent, and may change
+   * meanwhile, as long as {@link change} is told. Resolves once stored.
+   */
   async snapshot(address: IpAddress, flows: Iterable<Flow>, signal?: AbortSignal): Promise<ShardPosition[]> {
     const shard = shardOf(address, this.#options.shards);
-    const rows = [...flows].filter(({ key, state }) => key.address === address && state !== "closed");
+    const rows = only(flows, (flow) => flow.key.address === address);
     return await this.#order(shard, this.#sequencer.snapshot(shard, [address], rows), signal);
   }
 
-  /** Replaces what is known of this instance in the shard: `flows` hold all of its flows, as of now. */
+  /** Replaces what is known of this instance in the shard; otherwise like {@link snapshot}. */
   async snapshotShard(shard: number, flows: Iterable<Flow>, signal?: AbortSignal): Promise<ShardPosition[]> {
-    const isHere = ({ key, state }: Flow): boolean =>
-      shardOf(key.address, this.#options.shards) === shard && state !== "closed";
-    return await this.#order(shard, this.#sequencer.snapshot(shard, [], [...flows].filter(isHere)), signal);
+    const rows = only(flows, (flow) => shardOf(flow.key.address, this.#options.shards) === shard);
+    return await this.#order(shard, this.#sequencer.snapshot(shard, [], rows), signal);
   }
 
   /** Whoever has applied these positions has applied every change of the address before this call. */
@@ -108,6 +162,7 @@ export class FlowPublisher implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed.signal.aborted) return;
     this.#subscriptions.dispose();
+    clearInterval(this.#ticking);
     for (const timer of this.#timers.values()) clearTimeout(timer);
     for (const { timer } of this.#asked.values()) clearTimeout(timer);
     for (const shard of this.#sequencer.busyShards()) {
@@ -142,32 +197,53 @@ export class FlowPublisher implements AsyncDisposable {
   }
 
   #flushLater(shard: number): void {
-    if (this.#timers.has(shard)) return;
+    if (this.#timers.has(shard) || this.#due.has(shard)) return;
     const flush = (): void => {
       this.#timers.delete(shard);
-      this.#sequencer.seal(shard);
+      this.#due.add(shard);
       this.#pump(shard);
     };
-    this.#timers.set(shard, setTimeout(flush, this.#options.flushMs ?? defaultFlushMs));
+    this.#timers.set(shard, setTimeout(flush, this.#window.windowMs));
+  }
+
+  #tick(): void {
+    const compares = ++this.#ticks % ticksPerDigest === 0;
+    for (const shard of this.#spokenFor) {
+      const digest = compares ? this.#options.digestOf?.(shard) : undefined;
+      if (digest !== undefined) this.#sequencer.digest(shard, digest);
+      if (!this.#told.has(shard) && !this.#pumps.has(shard)) this.#sequencer.tick(shard);
+      this.#pump(shard);
+    }
+    this.#told.clear();
   }
 
   #pump(shard: number): void {
     if (this.#pumps.has(shard) || this.#closed.signal.aborted) return;
-    const done = this.#send(shard).then(
-      () => void this.#pumps.delete(shard),
-      (error: unknown) => {
-        this.#pumps.delete(shard);
-        if (!this.#closed.signal.aborted) throw error;
-      },
-    );
-    this.#pumps.set(shard, done);
+    const first = this.#next(shard);
+    if (first !== undefined) this.#pumps.set(shard, this.#send(shard, first));
   }
 
-  async #send(shard: number): Promise<void> {
-    for (let taken = this.#sequencer.take(shard); taken !== undefined; taken = this.#sequencer.take(shard)) {
-      const sequence = await this.#store(taken);
-      if (taken.ticket !== undefined) this.#waiting.get(taken.ticket)?.resolve(sequence);
+  async #send(shard: number, first: Taken): Promise<void> {
+    try {
+      for (let taken: Taken | undefined = first; taken !== undefined; taken = this.#next(shard)) {
+        const sequence = await this.#store(taken);
+        this.#messages++;
+        this.#told.add(shard);
+        this.#window.stored(sequence, performance.now());
+        if (taken.ticket !== undefined) this.#waiting.get(taken.ticket)?.resolve(sequence);
+      }
+    } catch (error) {
+      if (!this.#closed.signal.aborted) throw error;
+    } finally {
+      this.#pumps.delete(shard);
     }
+  }
+
+  #next(shard: number): Taken | undefined {
+    const taken = this.#sequencer.take(shard);
+    if (taken !== undefined || !this.#due.delete(shard)) return taken;
+    this.#sequencer.seal(shard);
+    return this.#sequencer.take(shard);
   }
 
   async #store({ batch }: Taken): Promise<bigint> {
@@ -214,5 +290,14 @@ export class FlowPublisher implements AsyncDisposable {
     }, snapshotPaceMs);
     this.#asked.set(shard, { timer });
     this.#options.onSnapshotNeeded(shard, reason);
+  }
+}
+
+/** Rows without what the message's sender says already. */
+function* only(flows: Iterable<Flow>, wanted: (flow: Flow) => boolean): Generator<FlowRow> {
+  for (const flow of flows) {
+    if (flow.state === "closed" || !wanted(flow)) continue;
+    const { key, state, openedAtMs, generation } = flow;
+    yield { key, state, openedAtMs, generation };
   }
 }

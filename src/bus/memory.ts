@@ -11,6 +11,7 @@ import {
 } from "./bus.ts";
 
 interface Stream {
+  readonly identity: string;
   config: StreamConfig;
   messages: {
     readonly subject: string;
@@ -31,6 +32,7 @@ export class MemoryBus implements Bus {
   readonly #statusListeners = new Set<(connected: boolean) => void>();
   readonly #closed = new AbortController();
   #connected = true;
+  #streamsMade = 0;
   /** Replaced at each change that someone may wait for. */
   #changed = Promise.withResolvers<void>();
 
@@ -65,13 +67,17 @@ export class MemoryBus implements Bus {
     await this.#whenConnected(signal);
     const stream = this.#streams.get(config.name);
     if (stream !== undefined) stream.config = config;
-    else this.#streams.set(config.name, { config, messages: [], bytes: 0, last: 0n, ids: new Map() });
+    else {
+      const identity = String(++this.#streamsMade);
+      this.#streams.set(config.name, { identity, config, messages: [], bytes: 0, last: 0n, ids: new Map() });
+    }
   }
 
   async streamRange(name: string, signal: AbortSignal): Promise<StreamRange> {
     await this.#whenConnected(signal);
     const stream = this.#stream(name);
-    return { first: stream.messages[0]?.sequence ?? stream.last + 1n, last: stream.last };
+    const { last, identity } = stream;
+    return { first: stream.messages[0]?.sequence ?? last + 1n, last, identity };
   }
 
   async lastSequence(name: string, subject: string, signal: AbortSignal): Promise<bigint> {
@@ -110,7 +116,9 @@ export class MemoryBus implements Bus {
     });
     for (let from = options.from; ; ) {
       if (lost) throw new BusError(`the connection was lost while consuming ${options.subject}`);
-      const held = this.#stream(options.stream).messages;
+      const { messages: held, identity } = this.#stream(options.stream);
+      if (options.identity !== undefined && identity !== options.identity)
+        throw new BusError(`the stream ${options.stream} is another one`);
       const found = held.filter((message) => message.subject === options.subject && message.sequence >= from);
       const batch = found.slice(0, options.batchMax);
       const last = batch.at(-1);

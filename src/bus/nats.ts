@@ -32,6 +32,7 @@ import {
   type StreamConfig,
   type StreamRange,
 } from "./bus.ts";
+import { StreamGuard, type StreamSighting } from "./stream-guard.ts";
 
 export interface BusTls {
   readonly caFile: string;
@@ -56,6 +57,8 @@ const pingIntervalMs = 5_000;
 /** A consumer that hears nothing for twice this long asks again. */
 const idleHeartbeatMs = 5_000;
 const drainTimeoutMs = 2_000;
+/** Between two looks at whether a consumed stream is still the same. */
+const guardIntervalMs = 5_000;
 
 /** JetStream: stream not found. */
 const streamNotFound = 10059;
@@ -73,6 +76,7 @@ export class NatsBus implements Bus {
   readonly #listeners = new Set<(connected: boolean) => void>();
   readonly #connection: Promise<NatsConnection>;
   readonly #closed = new AbortController();
+  readonly #guard = new StreamGuard({ see: (stream) => this.#see(stream), intervalMs: guardIntervalMs });
   #connected = false;
 
   constructor(options: ConnectBusOptions) {
@@ -123,10 +127,19 @@ export class NatsBus implements Bus {
   async streamRange(stream: string, signal: AbortSignal): Promise<StreamRange> {
     return await this.#ask(`read the state of ${stream}`, signal, async (connection) => {
       const manager = await connection.jetstreamManager({ timeout: requestTimeoutMs });
-      const { state } = await manager.streams.info(stream);
-      if (state.messages === 0) return { first: BigInt(state.last_seq) + 1n, last: BigInt(state.last_seq) };
-      return { first: BigInt(state.first_seq), last: BigInt(state.last_seq) };
+      const { state, created } = await manager.streams.info(stream);
+      const last = BigInt(state.last_seq);
+      return { first: state.messages === 0 ? last + 1n : BigInt(state.first_seq), last, identity: String(created) };
     });
+  }
+
+  async #see(stream: string): Promise<StreamSighting | undefined> {
+    try {
+      return await this.streamRange(stream, this.#closed.signal);
+    } catch (error) {
+      if (error instanceof BusError && apiCode(error.cause) === streamNotFound) return undefined;
+      throw error;
+    }
   }
 
   async lastSequence(stream: string, subject: string, signal: AbortSignal): Promise<bigint> {
@@ -166,6 +179,10 @@ export class NatsBus implements Bus {
     using _status = this.onStatus((connected) => {
       if (!connected) lost.abort(new BusError(`the connection was lost while consuming ${options.subject}`));
     });
+    using _guard =
+      options.identity === undefined
+        ? undefined
+        : this.#guard.watch(options.stream, options.identity, (error) => lost.abort(error));
     const stop = AbortSignal.any([options.signal, lost.signal, this.#closed.signal]);
     const subscription = await this.#ask(`consume ${options.subject}`, stop, async (connection) => {
       const jetstream = connection.jetstream({ timeout: requestTimeoutMs });

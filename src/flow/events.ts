@@ -35,6 +35,8 @@ export type FlowEvent =
   | { readonly kind: "barrier"; readonly id: string }
   | { readonly kind: "tick" }
   | { readonly kind: "digest"; readonly flows: number; readonly keyXor: bigint }
+  /** Replaces what the sender said before of the shard. */
+  | { readonly kind: "forwarding"; readonly forwards: readonly Forward[] }
   | {
       readonly kind: "address-owned";
       readonly address: IpAddress;
@@ -47,6 +49,12 @@ export type FlowEvent =
 export interface Coalesced {
   readonly address: IpAddress;
   readonly flows: number;
+}
+
+/** All flows of this owner at this address reach it through the sender. */
+export interface Forward {
+  readonly address: IpAddress;
+  readonly owner: string;
 }
 
 export const flowStreamName = "BATON_FLOWS";

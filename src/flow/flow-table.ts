@@ -9,7 +9,9 @@
  */
 import { type IpAddress, parseIpAddress } from "./address.ts";
 import type { Flow, FlowKey, FlowState, LiveFlowState, Protocol } from "./flow.ts";
+import { KeyDigest } from "./key-digest.ts";
 import type { FlowChange } from "./observe.ts";
+import { Reconciliation } from "./reconciliation.ts";
 
 /** Flows of all addresses together; some 320 MB. */
 export const maxFlows = 2_000_000;
@@ -21,20 +23,16 @@ export type Applied =
   /** A new flow that found no room: it is not tracked. The table needs a reconciliation once there is room again. */
   | { readonly kind: "full" };
 
-export interface Reconciled {
-  /** What makes the table equal to the listing, in the order it was done: closes first, so that they make room. */
-  readonly events: readonly Flow[];
-  /** Flows of the listing that found no room. */
-  readonly refused: number;
-}
-
 interface Entry {
   state: LiveFlowState;
   openedAtMs: number;
   generation: bigint;
 }
 
-type FlowsOfAddress = Map<string, Entry>;
+interface FlowsOfAddress {
+  readonly entries: Map<string, Entry>;
+  readonly digest: KeyDigest;
+}
 
 const unchanged: Applied = { kind: "unchanged" };
 const full: Applied = { kind: "full" };
@@ -43,6 +41,7 @@ export class FlowTable {
   readonly #owner: string;
   readonly #capacity: number;
   readonly #addresses = new Map<IpAddress, FlowsOfAddress>();
+  readonly #reconciling = new Map<IpAddress, Reconciliation>();
   #size = 0;
 
   constructor(owner: string, capacity: number = maxFlows) {
@@ -60,13 +59,24 @@ export class FlowTable {
   }
 
   countOf(address: IpAddress): number {
-    return this.#addresses.get(address)?.size ?? 0;
+    return this.#addresses.get(address)?.entries.size ?? 0;
+  }
+
+  /** Of the flows of these addresses together. */
+  digestOf(addresses: Iterable<IpAddress>): KeyDigest {
+    const sum = new KeyDigest();
+    for (const address of addresses) {
+      const digest = this.#addresses.get(address)?.digest;
+      if (digest !== undefined) sum.merge(digest);
+    }
+    return sum;
   }
 
   apply(change: FlowChange, nowMs: number): Applied {
     const { address } = change.key;
     const id = idOf(change.key);
-    const entry = this.#addresses.get(address)?.get(id);
+    if (this.#reconciling.size > 0) this.#reconciling.get(address)?.changed(id);
+    const entry = this.#addresses.get(address)?.entries.get(id);
     if (change.state === "closed") return entry === undefined ? unchanged : this.#close(change.key, id, entry);
     if (entry === undefined) return this.#open(change.key, id, change.state, change.generation, nowMs);
     if (entry.state === change.state) return unchanged;
@@ -79,38 +89,34 @@ export class FlowTable {
     return { kind: "event", flow: this.#flow(change.key, entry, change.state) };
   }
 
-  /** The address's flows. Whoever changes the table while iterating may or may not meet the changed ones. */
+  /**
+   * The address's flows. The table may change meanwhile: a flow that lives from the first step to the last is met once,
+   * others perhaps.
+   */
   *flowsOf(address: IpAddress): Generator<Flow> {
-    for (const [id, entry] of this.#addresses.get(address) ?? []) {
+    for (const [id, entry] of this.#addresses.get(address)?.entries ?? []) {
       yield this.#flow(keyOf(address, id), entry, entry.state);
     }
   }
 
   /**
-   * Makes the table equal to a listing of the address's flows. Changes of other addresses in it are ignored, closed
-   * ones mean absence, and of two for the same flow the later one counts.
-   *
-   * The listing must be newer than every change applied so far: take it and reconcile without applying changes in
-   * between. Changes from before it that are still on their way do no harm, for they end in what the listing shows.
+   * Makes the table equal to a listing of the address's flows that is taken from now on. Until the reconciliation is
+   * disposed of, changes may be applied; a flow that one of them speaks of is left as they say, for they are as new as the
+   * listing. Changes from before it that are still on their way do no harm, for they end in what the listing shows.
+   * One at a time for an address; a second one takes the place of the first.
    */
-  reconcile(address: IpAddress, listing: Iterable<FlowChange>, nowMs: number): Reconciled {
-    const live = new Map<string, FlowChange>();
-    for (const change of listing) {
-      if (change.key.address !== address) continue;
-      if (change.state === "closed") live.delete(idOf(change.key));
-      else live.set(idOf(change.key), change);
-    }
-    const events: Flow[] = [];
-    let refused = 0;
-    const record = (applied: Applied) => {
-      if (applied.kind === "event") events.push(applied.flow);
-      else if (applied.kind === "full") refused++;
-    };
-    for (const [id, entry] of this.#addresses.get(address) ?? []) {
-      if (!live.has(id)) record(this.#close(keyOf(address, id), id, entry));
-    }
-    for (const change of live.values()) record(this.apply(change, nowMs));
-    return { events, refused };
+  reconcile(address: IpAddress): Reconciliation {
+    const reconciliation = new Reconciliation(address, {
+      idOf,
+      ids: () => this.#addresses.get(address)?.entries.keys() ?? [],
+      close: (id, nowMs) => this.apply(closing(keyOf(address, id)), nowMs),
+      apply: (change, nowMs) => this.apply(change, nowMs),
+      finished: () => {
+        if (this.#reconciling.get(address) === reconciliation) this.#reconciling.delete(address);
+      },
+    });
+    this.#reconciling.set(address, reconciliation);
+    return reconciliation;
   }
 
   #open(key: FlowKey, id: string, state: LiveFlowState, generation: bigint, nowMs: number): Applied {
@@ -118,24 +124,33 @@ export class FlowTable {
     const entry = { state, openedAtMs: nowMs, generation };
     let flows = this.#addresses.get(key.address);
     if (flows === undefined) {
-      flows = new Map();
+      flows = { entries: new Map(), digest: new KeyDigest() };
       this.#addresses.set(key.address, flows);
     }
-    flows.set(id, entry);
+    flows.entries.set(id, entry);
+    flows.digest.add(key);
     this.#size++;
     return { kind: "event", flow: this.#flow(key, entry, state) };
   }
 
   #close(key: FlowKey, id: string, entry: Entry): Applied {
     const flows = this.#addresses.get(key.address);
-    if (flows?.delete(id) === true) this.#size--;
-    if (flows?.size === 0) this.#addresses.delete(key.address);
+    if (flows?.entries.delete(id) === true) {
+      this.#size--;
+      flows.digest.remove(key);
+    }
+    if (flows?.entries.size === 0) this.#addresses.delete(key.address);
     return { kind: "event", flow: this.#flow(key, entry, "closed") };
   }
 
   #flow(key: FlowKey, entry: Entry, state: FlowState): Flow {
     return { key, owner: this.#owner, state, openedAtMs: entry.openedAtMs, generation: entry.generation };
   }
+}
+
+/** The generation of an end is that of the flow, which the table knows. */
+function closing(key: FlowKey): FlowChange {
+  return { key, state: "closed", generation: 0n, forgotten: false };
 }
 
 /** What tells apart two flows of one address, and can be read back. `join`, for a template's string takes twice the memory. */

@@ -153,32 +153,36 @@ export function observeSocket(socket: SocketSighting, vantage: Vantage): FlowCha
 }
 
 /**
- * The flows that listings of sockets and conntrack, taken together, show. Where a socket exists it is the truth;
- * conntrack alone counts for what has no socket in this namespace: translated connections, UDP, and handshakes (an
- * answered SYN cookie has none yet). An untranslated TCP entry without a socket is a left-over. A translated connection
- * may end at a socket of this host too (a redirected port), whose ends are not those on the wire.
+ * The flows that listings of conntrack and sockets, taken together, show: all of conntrack first. Where a socket exists it
+ * is the truth; conntrack alone counts for what has no socket in this namespace: translated connections, UDP, and
+ * handshakes (an answered SYN cookie has none yet). An untranslated TCP entry without a socket is a left-over. A translated
+ * connection may end at a socket of this host too (a redirected port), whose ends are not those on the wire.
  */
-export function observeListings(
-  sockets: Iterable<SocketSighting>,
-  records: Iterable<ConntrackRecord>,
-  vantage: Vantage,
-): FlowChange[] {
-  const changes: FlowChange[] = [];
-  const outerForms = new Map<string, FlowChange>();
-  for (const record of records) {
-    const change = observeConntrack(record, vantage);
-    if (change === undefined) continue;
+export class ListingObserver {
+  readonly #vantage: Vantage;
+  readonly #outerForms = new Map<string, FlowChange>();
+
+  constructor(vantage: Vantage) {
+    this.#vantage = vantage;
+  }
+
+  connection(record: ConntrackRecord): FlowChange | undefined {
+    const change = observeConntrack(record, this.#vantage);
+    if (change === undefined) return undefined;
     const translated = isTranslated(record);
-    if (translated) outerForms.set(innerEnds(record, change.direction), change);
-    if (translated || record.protocol === "udp" || change.state === "half-open") changes.push(change);
+    if (translated) this.#outerForms.set(innerEnds(record, change.direction), change);
+    return translated || record.protocol === "udp" || change.state === "half-open" ? change : undefined;
   }
-  for (const socket of sockets) {
-    const outer = outerForms.get(endsText(socket.local, socket.localPort, socket.remote, socket.remotePort));
+
+  socket(socket: SocketSighting): FlowChange | undefined {
+    const outer =
+      this.#outerForms.size === 0
+        ? undefined
+        : this.#outerForms.get(endsText(socket.local, socket.localPort, socket.remote, socket.remotePort));
+    if (outer === undefined) return observeSocket(socket, this.#vantage);
     const state = flowStateOfSocket(socket.state);
-    const change = outer === undefined ? observeSocket(socket, vantage) : state && { ...outer, state };
-    if (change !== undefined) changes.push(change);
+    return state && { ...outer, state };
   }
-  return changes;
 }
 
 /** The ends that a socket of this host has if it serves the translated connection. */

@@ -7,8 +7,9 @@
  */
 import { shardOf } from "../placement/shard.ts";
 import type { IpAddress } from "./address.ts";
-import type { Coalesced, FlowEvent, FlowEventBatch, FlowRow } from "./events.ts";
+import type { Coalesced, FlowEvent, FlowEventBatch, FlowRow, Forward } from "./events.ts";
 import { flowKeyText } from "./flow.ts";
+import type { Digest } from "./key-digest.ts";
 
 export interface SequencerOptions {
   readonly instance: string;
@@ -18,6 +19,8 @@ export interface SequencerOptions {
   readonly rowsMax: number;
   /** Changes not yet taken, of all shards together. */
   readonly bufferedMax: number;
+  /** False: a flow that opens and closes within one window is told of like any other, not only counted. */
+  readonly coalesce?: boolean;
 }
 
 export interface FlowChange extends FlowRow {
@@ -49,12 +52,13 @@ export type Ordered =
 
 /** Barriers of a shard that wait to be taken. */
 export const barriersMax = 256;
-/** Snapshots of a shard that wait to be taken; each holds on to all of its rows. */
+/** Snapshots of a shard that wait to be taken. */
 export const snapshotsMax = 4;
 
 type Draft =
   | { readonly kind: "event"; readonly event: FlowEvent; readonly ticket?: Ticket }
-  | { readonly kind: "pages"; readonly snapshot: bigint; readonly rows: readonly FlowRow[]; next: number };
+  | { readonly kind: "pages"; readonly snapshot: bigint; readonly rows: Iterator<FlowRow>; flows: number }
+  | { readonly kind: "end"; readonly pages: Draft & { readonly kind: "pages" }; readonly ticket: Ticket };
 
 interface Shard {
   sequence: bigint;
@@ -63,6 +67,8 @@ interface Shard {
   rows: (FlowRow | undefined)[];
   /** Key → its latest row, and whether the flow was not there before this window. */
   latest: Map<string, { readonly index: number; readonly opens: boolean }>;
+  /** Rows of the window before this one may be known from a snapshot's page: their ends have to be told. */
+  pagedRows: number;
   coalesced: Map<IpAddress, number>;
   drafts: Draft[];
 }
@@ -112,17 +118,22 @@ export class FlowSequencer {
     return [...this.#shards].filter(([, it]) => it.lost).map(([index]) => index);
   }
 
-  /** `addresses`: whose flows `rows` are, all of them; empty: all flows of the shard. */
-  snapshot(index: number, addresses: readonly IpAddress[], rows: readonly FlowRow[]): Ordered {
+  /**
+   * `addresses`: whose flows `rows` are, all of them; empty: all flows of the shard. Rows are read page by page as the
+   * messages are taken, and may be of a table that changes meanwhile: every flow that is there from now on must be met,
+   * and every change be told by {@link change}.
+   */
+  snapshot(index: number, addresses: readonly IpAddress[], rows: Iterable<FlowRow>): Ordered {
     const shard = this.#shard(index);
     if (addresses.length === 0) shard.lost = false;
-    return this.#order(shard, "snapshot-end", snapshotsMax, (ticket) => {
+    return this.#order(shard, "end", snapshotsMax, (ticket) => {
       this.#lastSnapshot += 1n;
       const snapshot = this.#lastSnapshot;
+      const pages = { kind: "pages" as const, snapshot, rows: rows[Symbol.iterator](), flows: 0 };
       return [
         { kind: "event", event: { kind: "snapshot-begin", snapshot, addresses } },
-        { kind: "pages", snapshot, rows, next: 0 },
-        { kind: "event", event: { kind: "snapshot-end", snapshot, flows: rows.length }, ticket },
+        pages,
+        { kind: "end", pages, ticket },
       ];
     });
   }
@@ -134,22 +145,49 @@ export class FlowSequencer {
     ]);
   }
 
+  /** Whose flows this instance forwards in the shard, all of them. Lost like a change when changes are. */
+  forwards(index: number, forwards: readonly Forward[]): void {
+    this.#say(index, { kind: "forwarding", forwards });
+  }
+
+  /** Something to say where nothing else is. */
+  tick(index: number): void {
+    const shard = this.#shard(index);
+    if (shard.drafts.length === 0 && !hasWindow(shard)) this.#say(index, { kind: "tick" });
+  }
+
+  /**
+   * Of all flows of the shard, as of every change so far. Left out while a snapshot is on its way: its pages may be younger
+   * than the digest, and it mends what the digest would find.
+   */
+  digest(index: number, { flows, keyXor }: Digest): void {
+    const paging = this.#shard(index).drafts.some(({ kind }) => kind === "pages");
+    if (!paging) this.#say(index, { kind: "digest", flows, keyXor });
+  }
+
   /** The next message of the shard, numbered. It must be stored before the next one is sent. */
   take(index: number): Taken | undefined {
     const shard = this.#shard(index);
     const draft = shard.drafts[0];
-    if (draft === undefined) return undefined;
-    if (draft.kind === "pages") {
-      const rows = draft.rows.slice(draft.next, draft.next + this.#options.rowsMax);
-      draft.next += rows.length;
-      if (draft.next >= draft.rows.length) shard.drafts.shift();
-      if (rows.length === 0) return this.take(index);
-      return { batch: this.#number(index, shard, { kind: "snapshot-page", snapshot: draft.snapshot, rows }) };
+    switch (draft?.kind) {
+      case undefined:
+        return undefined;
+      case "pages":
+        return this.#takePage(index, shard, draft) ?? this.take(index);
+      case "end": {
+        shard.drafts.shift();
+        const { snapshot, flows } = draft.pages;
+        return { batch: this.#number(index, shard, { kind: "snapshot-end", snapshot, flows }), ticket: draft.ticket };
+      }
+      case "event": {
+        shard.drafts.shift();
+        if (draft.event.kind === "changes") this.#buffered -= draft.event.rows.length;
+        const batch = this.#number(index, shard, draft.event);
+        return draft.ticket === undefined ? { batch } : { batch, ticket: draft.ticket };
+      }
+      default:
+        return draft satisfies never;
     }
-    shard.drafts.shift();
-    if (draft.event.kind === "changes") this.#buffered -= draft.event.rows.length;
-    const batch = this.#number(index, shard, draft.event);
-    return draft.ticket === undefined ? { batch } : { batch, ticket: draft.ticket };
   }
 
   /** Tickets whose messages were dropped since this was asked last. */
@@ -157,15 +195,44 @@ export class FlowSequencer {
     return this.#dropped.splice(0);
   }
 
+  /** Undefined: there are no more rows. */
+  #takePage(index: number, shard: Shard, draft: Draft & { readonly kind: "pages" }): Taken | undefined {
+    const rows: FlowRow[] = [];
+    while (rows.length < this.#options.rowsMax) {
+      const next = draft.rows.next();
+      if (next.done === true) {
+        shard.drafts.shift();
+        break;
+      }
+      rows.push(next.value);
+    }
+    if (rows.length === 0) return undefined;
+    draft.flows += rows.length;
+    shard.pagedRows = shard.rows.length;
+    return { batch: this.#number(index, shard, { kind: "snapshot-page", snapshot: draft.snapshot, rows }) };
+  }
+
+  #say(index: number, event: FlowEvent): void {
+    const shard = this.#shard(index);
+    if (shard.lost) return;
+    this.#seal(shard);
+    shard.drafts.push({ kind: "event", event });
+  }
+
   #merge(shard: Shard, change: FlowChange): void {
     const { opens = false, ...row } = change;
+    if (this.#options.coalesce === false) {
+      this.#buffered++;
+      shard.rows.push(row);
+      return;
+    }
     const text = flowKeyText(row.key);
     const known = shard.latest.get(text);
     const before = known === undefined ? undefined : shard.rows[known.index];
     if (known === undefined || before === undefined || before.state === "closed") {
       this.#buffered++;
       shard.latest.set(text, { index: shard.rows.push(row) - 1, opens });
-    } else if (row.state === "closed" && known.opens) {
+    } else if (row.state === "closed" && known.opens && known.index >= shard.pagedRows) {
       this.#buffered--;
       shard.rows[known.index] = undefined;
       shard.latest.delete(text);
@@ -183,10 +250,10 @@ export class FlowSequencer {
     clearWindow(shard);
   }
 
-  #order(shard: Shard, last: FlowEvent["kind"], max: number, drafts: (ticket: Ticket) => Draft[]): Ordered {
+  #order(shard: Shard, last: "end" | "barrier", max: number, drafts: (ticket: Ticket) => Draft[]): Ordered {
     if (shard.lost) return { kind: "snapshot-needed" };
-    const waiting = shard.drafts.filter((draft) => draft.kind === "event" && draft.event.kind === last).length;
-    if (waiting >= max) return { kind: "too-many" };
+    const kindOf = (draft: Draft) => (draft.kind === "event" ? draft.event.kind : draft.kind);
+    if (shard.drafts.filter((draft) => kindOf(draft) === last).length >= max) return { kind: "too-many" };
     this.#seal(shard);
     const ticket = ++this.#lastTicket;
     shard.drafts.push(...drafts(ticket));
@@ -195,8 +262,8 @@ export class FlowSequencer {
 
   #lose(shard: Shard): void {
     for (const draft of shard.drafts) {
-      if (draft.kind !== "event") continue;
-      if (draft.event.kind === "changes") this.#buffered -= draft.event.rows.length;
+      if (draft.kind === "pages") continue;
+      if (draft.kind === "event" && draft.event.kind === "changes") this.#buffered -= draft.event.rows.length;
       if (draft.ticket !== undefined) this.#dropped.push(draft.ticket);
     }
     this.#buffered -= shard.rows.filter((row) => row !== undefined).length;
@@ -215,7 +282,15 @@ export class FlowSequencer {
   #shard(index: number): Shard {
     let shard = this.#shards.get(index);
     if (shard === undefined) {
-      shard = { sequence: 0n, lost: false, rows: [], latest: new Map(), coalesced: new Map(), drafts: [] };
+      shard = {
+        sequence: 0n,
+        lost: false,
+        rows: [],
+        latest: new Map(),
+        pagedRows: 0,
+        coalesced: new Map(),
+        drafts: [],
+      };
       this.#shards.set(index, shard);
     }
     return shard;
@@ -229,5 +304,6 @@ function hasWindow(shard: Shard): boolean {
 function clearWindow(shard: Shard): void {
   shard.rows = [];
   shard.latest = new Map();
+  shard.pagedRows = 0;
   shard.coalesced = new Map();
 }

@@ -65,16 +65,23 @@ export function openSockDiag(): NetlinkSocket {
 }
 
 export function listTcpSockets(netlink: NetlinkSocket, query: TcpSocketQuery = {}): TcpSocket[] {
+  return [...streamTcpSockets(netlink, query)].filter((socket) => socket !== undefined);
+}
+
+/**
+ * Like {@link listTcpSockets}, socket by socket, between which time may pass; undefined for one that is none of the
+ * wanted. No other call on this socket may be made before the end.
+ */
+export function* streamTcpSockets(
+  netlink: NetlinkSocket,
+  query: TcpSocketQuery = {},
+): Generator<TcpSocket | undefined> {
   const family = query.localAddress === undefined ? query.family : familyOf(query.localAddress);
   const isLocal = query.localAddress === undefined ? undefined : localAddressMatcher(query.localAddress);
-  const sockets: TcpSocket[] = [];
   for (const message of answers(netlink, family, query.states ?? connectionStates)) {
-    if (isLocal !== undefined && !isLocal(message.payload)) continue;
-    const socket = decodeSocket(message.payload);
-    if (socket === undefined) continue;
-    if (family === undefined || familyOf(socket.local) === family) sockets.push(socket);
+    const socket = isLocal?.(message.payload) === false ? undefined : decodeSocket(message.payload);
+    yield socket !== undefined && (family === undefined || familyOf(socket.local) === family) ? socket : undefined;
   }
-  return sockets;
 }
 
 export function listTcpListeners(netlink: NetlinkSocket): TcpListener[] {

@@ -10,9 +10,10 @@ import {
   type Coalesced,
   type FlowEvent,
   type FlowEventBatch,
+  type Forward,
   shardsMax,
 } from "../flow/events.ts";
-import { FlowEventBatch as Message } from "../gen/baton/v1/flow.ts";
+import { type Forward as ForwardMessage, FlowEventBatch as Message } from "../gen/baton/v1/flow.ts";
 import {
   type Decoded,
   decode,
@@ -87,6 +88,11 @@ function bodyToProto(event: FlowEvent): EncodedBody {
       return plain({ $case: "tick", value: {} });
     case "digest":
       return plain({ $case: "digest", value: { flows: event.flows, keyXor: event.keyXor } });
+    case "forwarding": {
+      const index = new AddressIndex();
+      const forwards = event.forwards.map(({ address, owner }) => ({ addressIndex: index.of(address), owner }));
+      return plain({ $case: "forwarding", value: { forwards } }, index.addresses);
+    }
     case "address-owned": {
       const { address, instance, generation } = event;
       return plain({ $case: "addressOwned", value: { address, instance, generation } });
@@ -141,6 +147,8 @@ function readBody(body: Body, baseMs: bigint, addresses: readonly IpAddress[]): 
       return { kind: "tick" };
     case "digest":
       return { kind: "digest", flows: body.value.flows, keyXor: body.value.keyXor };
+    case "forwarding":
+      return { kind: "forwarding", forwards: readForwards(body.value.forwards, addresses) };
     case "addressOwned": {
       const { address, instance, generation } = body.value;
       return {
@@ -153,6 +161,14 @@ function readBody(body: Body, baseMs: bigint, addresses: readonly IpAddress[]): 
     case "instanceGone":
       return { kind: "instance-gone", instance: readName("instance_gone.instance", body.value.instance) };
   }
+}
+
+function readForwards(forwards: readonly ForwardMessage[], addresses: readonly IpAddress[]): Forward[] {
+  return readList("forwarding.forwards", forwards, addressesPerMessageMax, ({ addressIndex, owner }, field) => {
+    const address = addresses[addressIndex];
+    if (address === undefined) throw new FieldFault(`${field}.address_index`, "an index", addressIndex);
+    return { address, owner: readName(`${field}.owner`, owner) };
+  });
 }
 
 function readCoalesced(column: readonly number[], addresses: readonly IpAddress[]): Coalesced[] {

@@ -1,6 +1,7 @@
 /** The live flows of a shard by address, owner and key, with counts that cost nothing to read. */
 import type { IpAddress } from "../flow/address.ts";
 import { type Flow, type FlowKey, flowKeyText } from "../flow/flow.ts";
+import { KeyDigest } from "../flow/key-digest.ts";
 
 export interface FlowRecord {
   /** Never closed. */
@@ -25,6 +26,7 @@ export interface OwnerCount {
 
 interface OwnerFlows {
   readonly records: Map<string, FlowRecord>;
+  readonly digest: KeyDigest;
   halfOpen: number;
 }
 
@@ -59,7 +61,10 @@ export class OwnerIndex {
     const flows = this.#ownerFlows(key.address, owner);
     const text = flowKeyText(key);
     const before = flows.records.get(text);
-    if (before === undefined) this.#size++;
+    if (before === undefined) {
+      this.#size++;
+      flows.digest.add(key);
+    }
     flows.halfOpen += halfOpen(state) - halfOpen(before?.flow.state);
     flows.records.set(text, record);
   }
@@ -71,6 +76,7 @@ export class OwnerIndex {
     const record = flows?.records.get(text);
     if (owners === undefined || flows === undefined || record === undefined) return false;
     flows.records.delete(text);
+    flows.digest.remove(key);
     flows.halfOpen -= halfOpen(record.flow.state);
     this.#size--;
     if (flows.records.size === 0) owners.delete(owner);
@@ -84,6 +90,15 @@ export class OwnerIndex {
 
   addressesOf(owner: string): IpAddress[] {
     return [...this.#addresses].filter(([, owners]) => owners.has(owner)).map(([address]) => address);
+  }
+
+  digestOf(owner: string): KeyDigest {
+    const sum = new KeyDigest();
+    for (const owners of this.#addresses.values()) {
+      const digest = owners.get(owner)?.digest;
+      if (digest !== undefined) sum.merge(digest);
+    }
+    return sum;
   }
 
   /** Records of an owner at these addresses; without addresses: at all. Deleting the one just given is fine. */
@@ -115,7 +130,7 @@ export class OwnerIndex {
     }
     let flows = owners.get(owner);
     if (flows === undefined) {
-      flows = { records: new Map(), halfOpen: 0 };
+      flows = { records: new Map(), digest: new KeyDigest(), halfOpen: 0 };
       owners.set(owner, flows);
     }
     return flows;

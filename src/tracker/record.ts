@@ -133,6 +133,11 @@ export function decodeSender(value: Buffer): Sender {
     const scope = addresses.flatMap((text) => parseIpAddress(String(text)) ?? []);
     sender.snapshot = { id: BigInt(id), boot, begunAt: BigInt(begunAt), addresses: scope, flows };
   }
+  if (stored.forwards !== undefined)
+    sender.forwards = stored.forwards.flatMap(({ address, owner }) => {
+      const known = parseIpAddress(String(address));
+      return known === undefined ? [] : [{ address: known, owner }];
+    });
   return sender;
 }
 

@@ -171,12 +171,13 @@ export class ShardReplica {
     const { bus, shard } = this.#options;
     const stream = flowStreamName;
     const subject = flowSubject(shard);
-    await this.#compare(await bus.streamRange(stream, signal), signal);
+    const range = await bus.streamRange(stream, signal);
+    await this.#compare(range, signal);
     const last = await bus.lastSequence(stream, subject, signal);
     this.#lag = last > this.#table.sequence ? undefined : 0;
     const from = this.#table.sequence + 1n;
-    for await (const messages of bus.consume({ stream, subject, from, signal, batchMax: batchMessagesMax }))
-      await this.#applyAll(messages);
+    const wanted = { stream, subject, from, identity: range.identity, signal, batchMax: batchMessagesMax };
+    for await (const messages of bus.consume(wanted)) await this.#applyAll(messages);
     return new Error("the bus ended consuming without a reason");
   }
 

@@ -1,5 +1,6 @@
 /** What a shard knows of one sender of messages: which of its boots count, and how far each has come. */
 import type { IpAddress } from "../flow/address.ts";
+import type { Forward } from "../flow/events.ts";
 
 export interface Sender {
   readonly instance: string;
@@ -20,6 +21,8 @@ export interface Sender {
     /** In the pages so far. */
     flows: number;
   };
+  /** Whose flows it forwards. */
+  forwards?: readonly Forward[];
 }
 
 /** More than one counts only from a restart to the new boot's first snapshot. */

@@ -7,9 +7,11 @@
  * sender's flows has replaced what is known.
  */
 import type { IpAddress } from "../flow/address.ts";
-import type { FlowEvent, FlowEventBatch, FlowRow } from "../flow/events.ts";
+import type { FlowEvent, FlowEventBatch, FlowRow, Forward } from "../flow/events.ts";
 import { type Flow, type FlowKey, flowKeyText } from "../flow/flow.ts";
+import { isSameDigest } from "../flow/key-digest.ts";
 import { DirtySet } from "./dirty.ts";
+import { Forwarders } from "./forwarders.ts";
 import { type FlowQuery, type FlowRecord, type OwnerCount, OwnerIndex } from "./owner-index.ts";
 import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
 import { type Tombstone, Tombstones } from "./tombstones.ts";
@@ -30,6 +32,7 @@ export class ShardTable {
   readonly dirty = new DirtySet();
   readonly #flows = new OwnerIndex();
   readonly #tombstones = new Tombstones();
+  readonly #forwarders = new Forwarders();
   readonly #senders = new Map<string, Sender>();
   readonly #broken = new Set<string>();
   #sequence: bigint;
@@ -66,21 +69,23 @@ export class ShardTable {
     if (verdict === "drop") return dropped;
     this.dirty.sender(batch.instance);
     const gap = verdict === "gap" ? `messages before ${batch.sequence} of boot ${batch.boot} are missing` : undefined;
+    if (gap !== undefined) this.#mark(sender, true);
     const resync = this.#applyEvent(sender, batch, changes) ?? gap;
     if (resync !== undefined) this.#mark(sender, true);
-    return resync === undefined ? { kind: "applied", changes } : { kind: "applied", changes, resync };
+    const seen = changes.map((flow) => this.#forwarders.show(flow));
+    return resync === undefined ? { kind: "applied", changes: seen } : { kind: "applied", changes: seen, resync };
   }
 
   find(key: FlowKey): Found {
     const record = this.#flows.find(key);
-    if (record !== undefined) return { kind: "owned", flow: record.flow };
+    if (record !== undefined) return { kind: "owned", flow: this.#forwarders.show(record.flow) };
     const tombstone = this.#tombstones.get(flowKeyText(key));
     return tombstone === undefined ? { kind: "absent" } : { kind: "closed", owner: tombstone.owner };
   }
 
   /** Whoever iterates must not apply in between. */
-  flowsOf(query: FlowQuery): Generator<Flow> {
-    return this.#flows.matching(query);
+  *flowsOf(query: FlowQuery): Generator<Flow> {
+    for (const flow of this.#flows.matching(query)) yield this.#forwarders.show(flow);
   }
 
   counts(address?: IpAddress): OwnerCount[] {
@@ -130,6 +135,7 @@ export class ShardTable {
   restoreSender(sender: Sender): void {
     this.#senders.set(sender.instance, sender);
     if (sender.broken) this.#broken.add(sender.instance);
+    this.#forwarders.set(sender.instance, sender.forwards ?? []);
   }
 
   /** Returns why the sender has to be asked for a snapshot. */
@@ -148,9 +154,13 @@ export class ShardTable {
       case "snapshot-end":
         if (sender.snapshot?.id !== body.snapshot || sender.snapshot.boot !== boot) return undefined;
         return this.#endSnapshot(sender, body.flows, changes);
+      case "digest":
+        return this.#compare(sender, body);
+      case "forwarding":
+        this.#setForwards(sender, body.forwards);
+        return undefined;
       case "barrier":
       case "tick":
-      case "digest":
         // Their position is all that they change.
         return undefined;
       case "address-owned":
@@ -171,6 +181,7 @@ export class ShardTable {
     const sender = this.#senders.get(order.instance);
     if (sender === undefined) return;
     retireAllBoots(sender);
+    this.#setForwards(sender, []);
     this.#mark(sender, false);
   }
 
@@ -196,6 +207,7 @@ export class ShardTable {
   #beginSnapshot(sender: Sender, boot: string, begin: FlowEvent & { kind: "snapshot-begin" }): string | undefined {
     const restarted = retireOtherBoots(sender, boot);
     const scope = new Set(begin.addresses);
+    if (restarted && scope.size === 0) this.#setForwards(sender, []);
     sender.snapshot = { id: begin.snapshot, boot, begunAt: this.#sequence, addresses: begin.addresses, flows: 0 };
     const unverified =
       restarted && scope.size > 0 && this.#flows.addressesOf(sender.instance).some((it) => !scope.has(it));
@@ -212,6 +224,20 @@ export class ShardTable {
       if (record.changedAt < snapshot.begunAt) this.#close(record, changes);
     if (all) this.#mark(sender, false);
     return undefined;
+  }
+
+  /** Pointless while messages are known to be missing. */
+  #compare(sender: Sender, digest: FlowEvent & { kind: "digest" }): string | undefined {
+    if (sender.broken) return undefined;
+    const own = this.#flows.digestOf(sender.instance);
+    if (isSameDigest(own, digest)) return undefined;
+    return `it has ${digest.flows} flows of the digest ${digest.keyXor.toString(16)}, and here are ${own.flows} of ${own.keyXor.toString(16)}`;
+  }
+
+  #setForwards(sender: Sender, forwards: readonly Forward[]): void {
+    sender.forwards = forwards;
+    this.#forwarders.set(sender.instance, forwards);
+    this.dirty.sender(sender.instance);
   }
 
   #put(owner: string, row: FlowRow): Flow {

@@ -26,6 +26,10 @@ const anyEvent: fc.Arbitrary<FlowEvent> = fc.oneof(
   fc.record({ kind: fc.constant("barrier" as const), id: fc.stringMatching(/^[!-~]{1,128}$/) }),
   fc.record({ kind: fc.constant("tick" as const) }),
   fc.record({ kind: fc.constant("digest" as const), flows: uint32, keyXor: uint64 }),
+  fc.record({
+    kind: fc.constant("forwarding" as const),
+    forwards: fc.array(fc.record({ address: anyAddress, owner: name }), { maxLength: 5 }),
+  }),
 );
 
 const anyOrder: fc.Arbitrary<FlowEvent> = fc.oneof(

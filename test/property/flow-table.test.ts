@@ -5,6 +5,7 @@ import { type IpAddress, ipAddressFromBytes } from "../../src/flow/address.ts";
 import { type Flow, flowKeyText, type LiveFlowState } from "../../src/flow/flow.ts";
 import { FlowTable } from "../../src/flow/flow-table.ts";
 import type { FlowChange } from "../../src/flow/observe.ts";
+import { reconciled } from "../support/reconciled.ts";
 
 const owner = "vm-a";
 const addresses = ["203.0.113.10", "2001:db8:f::10"] as IpAddress[];
@@ -79,7 +80,7 @@ describe("the flow table, whatever happens", () => {
             expect(applied.kind).toBe(model.apply(one.change, capacity, nowMs));
             if (applied.kind === "event") follow(believed, applied.flow);
           } else {
-            for (const flow of table.reconcile(one.address, one.listing, nowMs).events) follow(believed, flow);
+            for (const flow of reconciled(table, one.address, one.listing, nowMs).events) follow(believed, flow);
             model.flows = addresses.flatMap((address) => [...table.flowsOf(address)]);
           }
           expect(contentOf(table)).toEqual(
@@ -106,7 +107,7 @@ describe("the flow table, whatever happens", () => {
           if (state === "closed") wanted.delete(flowKeyText(key));
           else wanted.set(flowKeyText(key), state);
         }
-        table.reconcile(address, listing, 1);
+        reconciled(table, address, listing, 1);
         expect(new Map([...table.flowsOf(address)].map((flow) => [flowKeyText(flow.key), flow.state]))).toEqual(wanted);
         expect(sorted(table.flowsOf(untouched))).toEqual(kept);
       }),

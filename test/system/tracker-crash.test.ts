@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
 import { type Flow, flowKeyText } from "../../src/flow/flow.ts";
+import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
 import type { ShardPosition } from "../../src/node/state.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
 import { sleep, waitFor } from "../../src/runtime/retry.ts";
@@ -148,7 +149,7 @@ describe("a tracker on NATS and LevelDB", () => {
       instance: owner,
       shards: 32,
       boot: randomBytes(16),
-      flushMs: 10,
+      flush: { ...defaultFlushLimits, windowMinMs: 10 },
       onSnapshotNeeded: (shard) => void publisher.snapshotShard(shard, traffic.flows.values()).catch(() => undefined),
       onError: () => undefined,
     });

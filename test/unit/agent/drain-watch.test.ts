@@ -21,8 +21,19 @@ class Rig {
   nowMs = 0;
   readonly clock = { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs };
   readonly log = pino({ level: "silent" });
-  readonly listings: Listings = { sockets: () => this.sockets, connections: () => this.connections };
-  readonly sink = { change() {}, snapshot: async () => [], snapshotShard: async () => [], barrier: async () => [] };
+  readonly listings: Listings = {
+    sockets: () => this.sockets,
+    connections: () => this.connections,
+    walk: async () => {},
+  };
+  readonly sink = {
+    change() {},
+    snapshot: async () => [],
+    snapshotShard: async () => [],
+    barrier: async () => [],
+    forwards() {},
+    speakFor() {},
+  };
   readonly observer = new FlowObserver({ ...this, instance: "vm-a", shards: 32 });
   readonly watch = new DrainWatch({
     ...this,

@@ -1,10 +1,15 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import pino from "pino";
 import { beforeEach, describe, expect, test } from "vitest";
-import { FlowObserver } from "../../../services/agent/flow-observer.ts";
+import { FlowObserver, type ListingVisitor } from "../../../services/agent/flow-observer.ts";
 import type { IpAddress } from "../../../src/flow/address.ts";
+import type { Forward } from "../../../src/flow/events.ts";
 import type { Flow } from "../../../src/flow/flow.ts";
 import type { ConntrackRecord, ConntrackTcpState } from "../../../src/flow/observe.ts";
 import type { TcpSocket } from "../../../src/kernel/sock-diag-codec.ts";
+import type { Follow } from "../../../src/node/state.ts";
+import { shardOf } from "../../../src/placement/shard.ts";
+import { waitFor } from "../../../src/runtime/retry.ts";
 import { agentState, ip, plain } from "../dataplane/agent-states.ts";
 
 const own = ip("10.77.0.11");
@@ -36,27 +41,61 @@ function socket(remotePort: number): TcpSocket {
   };
 }
 
+const publicAddress = ip("203.0.113.10");
+const shards = 32;
+const shard = shardOf(publicAddress, shards);
+const signal = AbortSignal.timeout(30_000);
+
 class Rig {
   sockets: TcpSocket[] = [];
   nowMs = 0;
+  walks = 0;
+  /** Runs in the middle of a listing, after the sockets were shown. */
+  duringWalk: () => void | Promise<void> = () => {};
   readonly told: string[] = [];
-  readonly snapshots: { address: IpAddress; flows: number }[] = [];
+  readonly snapshots: { address?: IpAddress; shard?: number; flows: number }[] = [];
+  readonly forwards: { shard: number; forwards: readonly Forward[] }[] = [];
+  spokenFor: number[] = [];
   readonly observer = new FlowObserver({
     instance: "vm-a",
-    shards: 32,
-    listings: { sockets: () => this.sockets, connections: () => [] },
+    shards,
+    listings: { walk: (local, visitor) => this.walk(local, visitor) },
     sink: {
       change: (flow: Flow) => this.told.push(`${flow.key.peerPort} ${flow.state}`),
       snapshot: async (address, flows) => {
         this.snapshots.push({ address, flows: [...flows].length });
         return [{ shard: 1, sequence: 9n }];
       },
-      snapshotShard: async () => [],
+      snapshotShard: async (index, flows) => {
+        this.snapshots.push({ shard: index, flows: [...flows].length });
+        return [];
+      },
       barrier: async () => [{ shard: 1, sequence: 10n }],
+      forwards: (index, forwards) => void this.forwards.push({ shard: index, forwards }),
+      speakFor: (all) => {
+        this.spokenFor = [...all];
+      },
     },
     clock: { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs },
     log: pino({ level: "silent" }),
   });
+
+  async walk(local: IpAddress, visitor: ListingVisitor): Promise<void> {
+    this.walks++;
+    for (const shown of this.sockets) if (shown.local === local) visitor.socket(shown);
+    await nextTurn();
+    await this.duringWalk();
+  }
+
+  /** Takes the state and waits for the first snapshots. */
+  async start(state = steady): Promise<void> {
+    this.observer.watch(state);
+    await this.until(() => this.snapshots.length > 0);
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    await waitFor(condition, { signal, timeoutMs: 5_000, what: "the observer", intervalMs: 1 });
+  }
 }
 
 describe("the agent's flow observer", () => {
@@ -72,42 +111,114 @@ describe("the agent's flow observer", () => {
     expect(rig.told).toEqual(["1000 half-open", "1000 open", "1000 closing", "1000 closed"]);
   });
 
-  test("publishes an address that it newly has whole, with what was open before", () => {
+  test("publishes the shards of its first addresses whole, with what was open before, and the others by and by", async () => {
     rig.sockets = [socket(1000), socket(1001)];
+    await rig.start();
+    expect(rig.snapshots).toEqual([{ shard, flows: 2 }]);
+    expect(rig.spokenFor).toEqual([shard]);
     rig.observer.watch(steady);
-    expect(rig.snapshots).toEqual([{ address: "203.0.113.10", flows: 2 }]);
-    rig.observer.watch(steady);
-    expect(rig.snapshots).toHaveLength(1);
+    for (let tick = 0; tick < shards; tick++) rig.observer.tick();
+    await rig.until(() => rig.snapshots.length >= shards);
+    expect(rig.snapshots.map((snapshot) => snapshot.shard).sort((a = 0, b = 0) => a - b)).toEqual(
+      Array.from({ length: shards }, (_, index) => index),
+    );
   });
 
-  test("asks the sockets before it believes that a forgotten connection has ended (trap 18)", () => {
+  test("publishes an address whole that comes later", async () => {
+    rig.observer.watch(agentState([], []));
+    for (let tick = 0; tick < shards; tick++) rig.observer.tick();
+    await rig.until(() => rig.snapshots.length === shards);
+    rig.snapshots.length = 0;
     rig.sockets = [socket(1000)];
     rig.observer.watch(steady);
+    await rig.until(() => rig.snapshots.length > 0);
+    expect(rig.snapshots).toEqual([{ address: publicAddress, flows: 1 }]);
+  });
+
+  test("asks the sockets before it believes that a forgotten connection has ended (trap 18)", async () => {
+    rig.sockets = [socket(1000)];
+    await rig.start();
     rig.observer.onConnections([record(1000, "ESTABLISHED", "destroy")]);
     rig.nowMs = 5_000;
     rig.observer.tick();
-    expect(rig.told).toEqual(["1000 open"]);
+    await rig.until(() => rig.walks >= 2);
     rig.sockets = [];
     rig.observer.onConnections([record(1000, "ESTABLISHED", "destroy")]);
     rig.nowMs = 10_000;
     rig.observer.tick();
+    await rig.until(() => rig.told.length === 2);
     expect(rig.told).toEqual(["1000 open", "1000 closed"]);
+    expect(rig.walks).toBe(3);
+  });
+
+  test("believes what happens while a listing is taken, and not the listing", async () => {
+    rig.sockets = [socket(1000), socket(1001)];
+    rig.duringWalk = () => {
+      rig.observer.onConnections([record(1000, "TIME_WAIT"), record(1002, "ESTABLISHED")]);
+    };
+    rig.observer.onConnections([record(1000, "ESTABLISHED")]);
+    await rig.start();
+    expect(rig.told.sort()).toEqual(["1001 open", "1002 open"]);
+    expect(rig.snapshots).toEqual([{ shard, flows: 2 }]);
+  });
+
+  test("ends the flows of an address that it no longer has", async () => {
+    rig.sockets = [socket(1000)];
+    await rig.start();
+    rig.observer.watch(agentState([], []));
+    await rig.until(() => rig.told.length === 2);
+    expect(rig.told).toEqual(["1000 open", "1000 closed"]);
+    expect(rig.observer.size).toBe(0);
+    expect(rig.spokenFor).toEqual([]);
+  });
+
+  test("keeps the flows of an address that was gone for a moment only", async () => {
+    rig.sockets = [socket(1000)];
+    await rig.start();
+    rig.observer.watch(agentState([], []));
+    rig.observer.watch(steady);
+    await rig.until(() => rig.snapshots.length === 2);
+    expect(rig.told).toEqual(["1000 open"]);
+  });
+
+  test("lists and publishes everything after events were lost, and once more if they are lost meanwhile", async () => {
+    await rig.start();
+    rig.sockets = [socket(1000)];
+    rig.observer.onOverflow();
+    rig.observer.onOverflow();
+    await rig.until(() => rig.snapshots.length === 3);
+    expect(rig.snapshots.at(-1)).toEqual({ shard, flows: 1 });
+    expect([rig.observer.overflows, rig.walks]).toEqual([2, 3]);
   });
 
   test("makes its table equal to the kernel's before a mark", async () => {
-    rig.observer.watch(steady);
+    await rig.start();
     rig.sockets = [socket(1000)];
-    const report = await rig.observer.mark({ id: "m", address: ip("203.0.113.10"), snapshot: true });
+    const report = await rig.observer.mark({ id: "m", address: publicAddress, snapshot: true });
     expect(report).toEqual({ id: "m", positions: [{ shard: 1, sequence: 9n }], flows: 1 });
     expect(rig.told).toEqual(["1000 open"]);
+  });
+
+  test("says whose flows it forwards once packets can come, and when it is over", async () => {
+    const follow = followOf("vm-s");
+    await rig.start(agentState([{ ...plain, private: own, follows: [follow], holdOpens: true }], []));
+    expect(rig.forwards).toEqual([]);
+    const opened = agentState([{ ...plain, private: own, follows: [follow] }], []);
+    rig.observer.watch(opened);
+    rig.observer.watch(opened);
+    expect(rig.forwards).toEqual([{ shard, forwards: [{ address: publicAddress, owner: "vm-s" }] }]);
+    rig.observer.publishShard(shard, "a tracker asks");
+    await rig.until(() => rig.forwards.length === 2);
+    rig.observer.watch(steady);
+    expect(rig.forwards.at(-1)).toEqual({ shard, forwards: [] });
   });
 
   test("counts what was opened since the address came to this generation", () => {
     rig.observer.watch(steady);
     rig.observer.onConnections([record(1, "ESTABLISHED"), record(2, "ESTABLISHED")]);
-    expect(rig.observer.opened(ip("203.0.113.10"))).toBe(2);
+    expect(rig.observer.opened(publicAddress)).toBe(2);
     rig.observer.watch(agentState([{ ...plain, private: own, generation: 8n }], []));
-    expect(rig.observer.opened(ip("203.0.113.10"))).toBe(0);
+    expect(rig.observer.opened(publicAddress)).toBe(0);
   });
 
   test("does not take a channel's proofs for connections", () => {
@@ -119,3 +230,15 @@ describe("the agent's flow observer", () => {
     expect(rig.told).toEqual([]);
   });
 });
+
+function followOf(owner: string): Follow {
+  return {
+    owner,
+    ownerPrivate: ip("10.77.0.12"),
+    link: 1,
+    unknown: "follow",
+    settled: false,
+    loadId: "l",
+    loadAtLeast: [],
+  };
+}

@@ -9,14 +9,17 @@ import {
   resyncAllSubject,
   resyncSubject,
 } from "../../../src/flow/events.ts";
+import { defaultFlushLimits } from "../../../src/flow/flush-window.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { decodeFlowEventBatch } from "../../../src/rpc/flow-event-codec.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
+import { ShardTable } from "../../../src/tracker/table.ts";
 import { flowOf, ip, keyOf, publicAddress, rowOf } from "../../support/flows.ts";
 import { flowStream, memoryBus } from "../../support/tracker.ts";
 
 const shards = 32;
 const shard = shardOf(publicAddress, shards);
+const slow = { ...defaultFlushLimits, windowMinMs: 60_000, windowMaxMs: 60_000 };
 const bootBytes = Buffer.alloc(16, 0xab);
 
 describe("the publisher of flow events", () => {
@@ -32,7 +35,7 @@ describe("the publisher of flow events", () => {
       instance: "vm-a",
       shards,
       boot: bootBytes,
-      flushMs: 5,
+      flush: { ...defaultFlushLimits, windowMinMs: 5 },
       onSnapshotNeeded: (index, reason) => void needed.push({ shard: index, reason }),
       onError: (error) => void errors.push(error),
       ...more,
@@ -79,7 +82,7 @@ describe("the publisher of flow events", () => {
   });
 
   test("gives the position of a barrier after all that came before", async () => {
-    start({ flushMs: 60_000 });
+    start({ flush: slow });
     publisher.change(rowOf(1));
     expect(await publisher.barrier("mark", publicAddress)).toEqual([{ shard, sequence: 2n }]);
     expect((await read(2)).map(({ body }) => body.kind)).toEqual(["changes", "barrier"]);
@@ -167,8 +170,61 @@ describe("the publisher of flow events", () => {
     expect(await barrier).toEqual([{ shard, sequence: 1n }]);
   });
 
+  test("ticks in the shards that it speaks for, and has their content compared now and then", async () => {
+    start({ tickMs: 5, digestOf: () => ({ flows: 3, keyXor: 0x1234n }) });
+    publisher.speakFor(new Set([shard]));
+    const batches = await read(6);
+    expect(batches.map(({ body }) => body.kind)).toContain("tick");
+    expect(batches.map(({ body }) => body)).toContainEqual({ kind: "digest", flows: 3, keyXor: 0x1234n });
+    expect(batches.map(({ sequence }) => sequence)).toEqual(batches.map((_, index) => BigInt(index + 1)));
+  });
+
+  test("says nothing in a shard that it does not speak for", async () => {
+    start({ tickMs: 2, digestOf: () => ({ flows: 0, keyXor: 0n }) });
+    publisher.speakFor(new Set([shard + 1]));
+    await waitFor(() => publisher.messages >= 3, { signal, timeoutMs: 5_000, what: "ticks elsewhere" });
+    expect(await bus.lastSequence(flowStreamName, flowSubject(shard), signal)).toBe(0n);
+  });
+
+  test("without a window sends every step of every flow at once", async () => {
+    start({ flush: { windowMinMs: 0, windowMaxMs: 0, messagesPerSecond: 1 } });
+    for (const state of ["half-open", "open", "closed"] as const)
+      publisher.change({ ...rowOf(1, state), opens: state === "half-open" });
+    const rows = (await read(1)).flatMap(({ body }) => (body.kind === "changes" ? body.rows : []));
+    expect(rows.map(({ state }) => state)).toEqual(["half-open", "open", "closed"]);
+  });
+
+  test("gathers changes for as long as the message before them takes", async () => {
+    bus.setConnected(false);
+    start({ flush: { windowMinMs: 1, windowMaxMs: 1, messagesPerSecond: 1_000 } });
+    for (let port = 0; port < 20; port++) {
+      publisher.change(rowOf(port));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    bus.setConnected(true);
+    await publisher.barrier("mark", publicAddress);
+    expect(publisher.messages).toBeLessThanOrEqual(3);
+    expect(publisher.buffered).toBe(0);
+  });
+
+  test("sends a snapshot of a table that changes meanwhile, page by page", async () => {
+    start();
+    const table = new Map(Array.from({ length: 5_000 }, (_, port) => [port, flowOf(port, "vm-a")]));
+    const stored = publisher.snapshot(publicAddress, table.values());
+    for (let port = 3_000; port < 4_000; port++) {
+      table.delete(port);
+      publisher.change(rowOf(port, "closed"));
+    }
+    const [position] = await stored;
+    await publisher.barrier("mark", publicAddress);
+    const shardTable = new ShardTable();
+    for (const [index, batch] of (await read(Number(position?.sequence))).entries())
+      shardTable.apply(BigInt(index + 1), batch);
+    expect(shardTable.size).toBe(4_000);
+  });
+
   test("sends what is buffered before it closes", async () => {
-    start({ flushMs: 60_000 });
+    start({ flush: slow });
     publisher.change(rowOf(1));
     await publisher.close();
     expect(await read(1)).toHaveLength(1);

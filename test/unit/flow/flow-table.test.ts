@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import type { IpAddress } from "../../../src/flow/address.ts";
 import type { FlowState } from "../../../src/flow/flow.ts";
 import { FlowTable } from "../../../src/flow/flow-table.ts";
+import { isSameDigest } from "../../../src/flow/key-digest.ts";
 import type { FlowChange } from "../../../src/flow/observe.ts";
+import { reconciled } from "../../support/reconciled.ts";
 
 const address = "203.0.113.10" as IpAddress;
 const other = "203.0.113.11" as IpAddress;
@@ -88,7 +90,7 @@ describe("FlowTable", () => {
     for (const peerPort of [1, 2, 3]) table.apply(change(peerPort, "open"), 10);
     table.apply(change(9, "open", { address: other }), 10);
     const listing = [change(2, "closing"), change(3, "open"), change(4, "open"), change(5, "closed")];
-    const { events, refused } = table.reconcile(address, listing, 50);
+    const { events, refused } = reconciled(table, address, listing, 50);
     expect(events.map((flow) => `${flow.key.peerPort} ${flow.state} ${flow.openedAtMs}`)).toEqual([
       "1 closed 10",
       "2 closing 10",
@@ -96,14 +98,47 @@ describe("FlowTable", () => {
     ]);
     expect(refused).toBe(0);
     expect(table.countOf(other)).toBe(1);
-    expect(table.reconcile(address, listing, 60).events).toEqual([]);
+    expect(reconciled(table, address, listing, 60).events).toEqual([]);
+  });
+
+  it("leaves alone what a change has spoken of while the listing was taken", () => {
+    const table = new FlowTable("vm-a");
+    for (const peerPort of [1, 2, 3]) table.apply(change(peerPort, "open"), 10);
+    using reconciliation = table.reconcile(address);
+    for (const peerPort of [1, 2]) reconciliation.note(change(peerPort, "open"));
+    table.apply(change(2, "closed"), 20);
+    table.apply(change(4, "half-open"), 20);
+    const steps = reconciliation.finish(30);
+    expect(steps.next().value).toMatchObject({ flow: { state: "closed", key: { peerPort: 3 } } });
+    table.apply(change(5, "open"), 30);
+    expect([...steps].map(({ kind }) => kind)).toEqual(["unchanged"]);
+    expect([...table.flowsOf(address)].map((flow) => `${flow.key.peerPort} ${flow.state}`)).toEqual([
+      "1 open",
+      "4 half-open",
+      "5 open",
+    ]);
+  });
+
+  it("gives the same digest for the same flows, whatever became of others in between", () => {
+    const [one, two] = [new FlowTable("vm-a"), new FlowTable("vm-a")];
+    for (const peerPort of [1, 2, 3]) one.apply(change(peerPort, "open"), 0);
+    for (const peerPort of [3, 9, 2, 1]) two.apply(change(peerPort, "half-open"), 5);
+    expect(isSameDigest(one.digestOf([address]), two.digestOf([address]))).toBe(false);
+    two.apply(change(9, "closed"), 6);
+    expect(isSameDigest(one.digestOf([address]), two.digestOf([address]))).toBe(true);
+    expect(one.digestOf([other])).toMatchObject({ flows: 0, keyXor: 0n });
   });
 
   it("counts the listed flows that it has no room for, and makes room by the closes first", () => {
     const table = new FlowTable("vm-a", 2);
     table.apply(change(1, "open"), 0);
     table.apply(change(2, "open"), 0);
-    const { events, refused } = table.reconcile(address, [change(3, "open"), change(4, "open"), change(5, "open")], 1);
+    const { events, refused } = reconciled(
+      table,
+      address,
+      [change(3, "open"), change(4, "open"), change(5, "open")],
+      1,
+    );
     expect(events.map((flow) => flow.state)).toEqual(["closed", "closed", "open", "open"]);
     expect(refused).toBe(1);
   });

@@ -4,8 +4,8 @@ import {
   type ConntrackRecord,
   type ConntrackTcpState,
   createVantage,
+  ListingObserver,
   observeConntrack,
-  observeListings,
   observeSocket,
   type SocketSighting,
   type TcpSocketState,
@@ -180,9 +180,14 @@ describe("observeSocket", () => {
   });
 });
 
-describe("observeListings", () => {
+describe("the observer of listings", () => {
+  const changesOf = (sockets: SocketSighting[], records: ConntrackRecord[]) => {
+    const observer = new ListingObserver(vantage);
+    const changes = records.map((one) => observer.connection(one));
+    return [...changes, ...sockets.map((one) => observer.socket(one))].filter((change) => change !== undefined);
+  };
   const statesOf = (sockets: SocketSighting[], records: ConntrackRecord[]) =>
-    observeListings(sockets, records, vantage).map((change) => `${change.key.port} ${change.state}`);
+    changesOf(sockets, records).map((change) => `${change.key.port} ${change.state}`);
 
   it("keeps the half-closed flow that conntrack has forgotten", () => {
     expect(statesOf([socket({ state: "CLOSE_WAIT" })], [])).toEqual(["443 closing"]);
@@ -216,12 +221,10 @@ describe("observeListings", () => {
       reply: tuple("198.51.100.2", 8080, "10.77.0.11", 50_001),
     });
     const inner = socket({ localPort: 50_000, remote: ip("192.0.2.80"), remotePort: 80, state: "FIN_WAIT2" });
-    expect(observeListings([inner], [rewritten], vantage).map(({ key, state }) => [key.port, key.peer, state])).toEqual(
-      [
-        [50_001, client, "open"],
-        [50_001, client, "closing"],
-      ],
-    );
+    expect(changesOf([inner], [rewritten]).map(({ key, state }) => [key.port, key.peer, state])).toEqual([
+      [50_001, client, "open"],
+      [50_001, client, "closing"],
+    ]);
   });
 
   it("puts the socket's word after conntrack's", () => {

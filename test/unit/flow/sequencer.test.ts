@@ -118,6 +118,62 @@ describe("the sequencer", () => {
     ]);
   });
 
+  test("reads a snapshot's pages from a table that goes on changing, and tells of every flow's end", () => {
+    const it = sequencer();
+    const table = new Map([1, 2, 3, 4].map((port) => [port, rowOf(port)]));
+    it.snapshot(shard, [], table.values());
+    expect(it.take(shard)?.batch.body.kind).toBe("snapshot-begin");
+    expect(it.take(shard)?.batch.body).toMatchObject({ rows: [rowOf(1), rowOf(2), rowOf(3)] });
+    table.set(5, rowOf(5));
+    it.change({ ...rowOf(5), opens: true });
+    table.delete(4);
+    it.change(rowOf(4, "closed"));
+    expect(it.take(shard)?.batch.body).toMatchObject({ kind: "snapshot-page", rows: [rowOf(5)] });
+    it.change(rowOf(5, "closed"));
+    it.seal(shard);
+    expect(bodies(it)).toEqual([
+      { kind: "snapshot-end", snapshot: 1n, flows: 4 },
+      { kind: "changes", rows: [rowOf(5, "closed"), rowOf(4, "closed")], coalesced: [] },
+    ]);
+  });
+
+  test("tells of every step of every flow when it is not to coalesce", () => {
+    const it = sequencer({ coalesce: false });
+    const steps = [rowOf(1, "half-open"), rowOf(1), rowOf(1, "closed")];
+    for (const step of steps) it.change({ ...step, opens: step.state === "half-open" });
+    expect(bodies(it)).toEqual([{ kind: "changes", rows: steps, coalesced: [] }]);
+  });
+
+  test("puts a digest after the changes that it counts, and leaves it out while a snapshot is on its way", () => {
+    const it = sequencer();
+    it.change(rowOf(1));
+    it.digest(shard, { flows: 1, keyXor: 7n });
+    it.change(rowOf(2));
+    it.snapshot(shard, [], [rowOf(1), rowOf(2)]);
+    it.digest(shard, { flows: 2, keyXor: 8n });
+    const kinds = ["changes", "digest", "changes", "snapshot-begin", "snapshot-page", "snapshot-end"];
+    expect(bodies(it).map(({ kind }) => kind)).toEqual(kinds);
+  });
+
+  test("ticks only where there is nothing else to say", () => {
+    const it = sequencer();
+    it.tick(shard);
+    it.tick(shard);
+    it.change(rowOf(1));
+    it.tick(shard);
+    it.seal(shard);
+    expect(bodies(it).map(({ kind }) => kind)).toEqual(["tick", "changes"]);
+  });
+
+  test("says nothing but a snapshot after changes were dropped", () => {
+    const it = sequencer({ bufferedMax: 1 });
+    for (const port of [1, 2]) it.change(rowOf(port));
+    it.tick(shard);
+    it.digest(shard, { flows: 0, keyXor: 0n });
+    it.forwards(shard, [{ address: publicAddress, owner: "vm-b" }]);
+    expect(takeAll(it)).toEqual([]);
+  });
+
   test("sends an empty snapshot as begin and end", () => {
     const it = sequencer();
     it.snapshot(shard, [], []);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { FlowEvent } from "../../../src/flow/events.ts";
+import { KeyDigest } from "../../../src/flow/key-digest.ts";
 import { ShardTable } from "../../../src/tracker/table.ts";
 import { tombstoneMessages } from "../../../src/tracker/tombstones.ts";
 import { flowOf, ip, keyOf, publicAddress, rowOf } from "../../support/flows.ts";
@@ -228,6 +229,42 @@ describe("a shard's table", () => {
     expect(it.table.find(keyOf(1))).toEqual({ kind: "closed", owner: "vm-a" });
     expect(it.table.brokenSenders()).toEqual([]);
     expect(it.say("vm-a", changes(rowOf(2)))).toEqual({ kind: "dropped" });
+  });
+
+  test("asks for a snapshot when a sender's digest differs from what is here, and only then", () => {
+    const it = new Stream();
+    const digestOf = (...ports: number[]): FlowEvent => {
+      const digest = new KeyDigest();
+      for (const port of ports) digest.add(keyOf(port));
+      return { kind: "digest", flows: digest.flows, keyXor: digest.keyXor };
+    };
+    it.say("vm-b", changes(rowOf(9)));
+    it.say("vm-a", changes(rowOf(1), rowOf(2), rowOf(3), rowOf(3, "closed")));
+    expect(it.say("vm-a", digestOf(1, 2))).toEqual({ kind: "applied", changes: [] });
+    expect(it.say("vm-a", digestOf(1, 3))).toMatchObject({ resync: expect.stringContaining("2 flows") });
+    expect(it.table.brokenSenders()).toEqual(["vm-a"]);
+    expect(it.say("vm-a", digestOf(1, 4))).toEqual({ kind: "applied", changes: [] });
+  });
+
+  test("tells who forwards a flow, by the forwarder's last word", () => {
+    const it = new Stream();
+    const viaOf = (port: number) =>
+      [...it.table.flowsOf({ address: publicAddress })].find((flow) => flow.key.peerPort === port)?.via;
+    const forward = (...owners: string[]): FlowEvent => ({
+      kind: "forwarding",
+      forwards: owners.map((owner) => ({ address: publicAddress, owner })),
+    });
+    it.say("vm-a", changes(rowOf(1)));
+    it.say("vm-b", changes(rowOf(2)));
+    it.say("vm-b", forward("vm-a"));
+    expect([viaOf(1), viaOf(2)]).toEqual(["vm-b", undefined]);
+    expect(it.table.find(keyOf(1))).toMatchObject({ flow: { owner: "vm-a", via: "vm-b" } });
+    expect(it.say("vm-a", changes(rowOf(1, "closing")))).toMatchObject({ changes: [{ via: "vm-b" }] });
+    it.say("vm-c", forward("vm-a", "vm-b"));
+    it.say("vm-b", forward());
+    expect([viaOf(1), viaOf(2)]).toEqual(["vm-c", "vm-c"]);
+    it.say("vm-c", begin(1n), { boot: "b2" });
+    expect([viaOf(1), viaOf(2)]).toEqual([undefined, undefined]);
   });
 
   test("lists the flows of an address, of an owner, of a peer", () => {

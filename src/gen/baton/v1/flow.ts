@@ -179,6 +179,7 @@ export interface FlowEventBatch {
     | { $case: "digest"; value: Digest }
     | { $case: "addressOwned"; value: AddressOwned }
     | { $case: "instanceGone"; value: InstanceGone }
+    | { $case: "forwarding"; value: Forwarding }
     | undefined;
 }
 
@@ -241,10 +242,29 @@ export interface BarrierMark {
 export interface Tick {
 }
 
-/** Count and exclusive-or of the 64-bit key hashes of this instance's flows in this shard. */
+/**
+ * Count and exclusive-or of the key hashes of this instance's flows in this shard, as of this message. A key's
+ * hash is the 64-bit FNV-1a of the text "<protocol> <address> <port> <peer> <peer port>", as in
+ * "tcp 203.0.113.10 443 198.51.100.2 50000". Whoever holds something else has to ask for a snapshot.
+ */
 export interface Digest {
   flows: number;
   keyXor: bigint;
+}
+
+/**
+ * Whose flows this instance forwards in this shard; replaces what it said of that before. They are what
+ * Flow.via tells of. The first snapshot of a new boot that covers the whole shard empties it.
+ */
+export interface Forwarding {
+  forwards: Forward[];
+}
+
+/** All flows of this owner at this address reach it through the sender. */
+export interface Forward {
+  /** Index into FlowEventBatch.addresses. */
+  addressIndex: number;
+  owner: string;
 }
 
 /** From a coordinator: the address belongs to this instance alone from now on. */
@@ -617,6 +637,9 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
       case "instanceGone":
         InstanceGone.encode(message.body.value, writer.uint32(122).fork()).join();
         break;
+      case "forwarding":
+        Forwarding.encode(message.body.value, writer.uint32(130).fork()).join();
+        break;
     }
     return writer;
   },
@@ -754,6 +777,14 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
             message.body = { $case: "instanceGone", value: InstanceGone.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.body = { $case: "forwarding", value: Forwarding.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -804,6 +835,8 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
         ? { $case: "instanceGone", value: InstanceGone.fromJSON(object.instanceGone) }
         : isSet(object.instance_gone)
         ? { $case: "instanceGone", value: InstanceGone.fromJSON(object.instance_gone) }
+        : isSet(object.forwarding)
+        ? { $case: "forwarding", value: Forwarding.fromJSON(object.forwarding) }
         : undefined,
     };
   },
@@ -846,6 +879,8 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
       obj.addressOwned = AddressOwned.toJSON(message.body.value);
     } else if (message.body?.$case === "instanceGone") {
       obj.instanceGone = InstanceGone.toJSON(message.body.value);
+    } else if (message.body?.$case === "forwarding") {
+      obj.forwarding = Forwarding.toJSON(message.body.value);
     }
     return obj;
   },
@@ -913,6 +948,12 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
       case "instanceGone": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "instanceGone", value: InstanceGone.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "forwarding": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "forwarding", value: Forwarding.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1700,6 +1741,164 @@ export const Digest: MessageFns<Digest> = {
     const message = createBaseDigest();
     message.flows = object.flows ?? 0;
     message.keyXor = (object.keyXor !== undefined && object.keyXor !== null) ? BigInt(object.keyXor) : 0n;
+    return message;
+  },
+};
+
+function createBaseForwarding(): Forwarding {
+  return { forwards: [] };
+}
+
+export const Forwarding: MessageFns<Forwarding> = {
+  encode(message: Forwarding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.forwards) {
+      Forward.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Forwarding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForwarding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.forwards.push(Forward.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Forwarding {
+    return {
+      forwards: globalThis.Array.isArray(object?.forwards) ? object.forwards.map((e: any) => Forward.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: Forwarding): unknown {
+    const obj: any = {};
+    if (message.forwards?.length) {
+      obj.forwards = message.forwards.map((e) => Forward.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Forwarding>, I>>(base?: I): Forwarding {
+    return Forwarding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Forwarding>, I>>(object: I): Forwarding {
+    const message = createBaseForwarding();
+    message.forwards = object.forwards?.map((e) => Forward.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseForward(): Forward {
+  return { addressIndex: 0, owner: "" };
+}
+
+export const Forward: MessageFns<Forward> = {
+  encode(message: Forward, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.addressIndex !== 0) {
+      writer.uint32(8).uint32(message.addressIndex);
+    }
+    if (message.owner !== "") {
+      writer.uint32(18).string(message.owner);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Forward {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForward();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.addressIndex = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.owner = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Forward {
+    return {
+      addressIndex: isSet(object.addressIndex)
+        ? globalThis.Number(object.addressIndex)
+        : isSet(object.address_index)
+        ? globalThis.Number(object.address_index)
+        : 0,
+      owner: isSet(object.owner) ? globalThis.String(object.owner) : "",
+    };
+  },
+
+  toJSON(message: Forward): unknown {
+    const obj: any = {};
+    if (message.addressIndex !== 0) {
+      obj.addressIndex = Math.round(message.addressIndex);
+    }
+    if (message.owner !== "") {
+      obj.owner = message.owner;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Forward>, I>>(base?: I): Forward {
+    return Forward.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Forward>, I>>(object: I): Forward {
+    const message = createBaseForward();
+    message.addressIndex = object.addressIndex ?? 0;
+    message.owner = object.owner ?? "";
     return message;
   },
 };

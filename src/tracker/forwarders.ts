@@ -1,0 +1,27 @@
+/** Who forwards whose flows, by what the forwarders have said; of two that claim the same, the one that spoke last. */
+import type { IpAddress } from "../flow/address.ts";
+import type { Forward } from "../flow/events.ts";
+import type { Flow } from "../flow/flow.ts";
+
+export class Forwarders {
+  /** Address → owner → forwarder. */
+  readonly #addresses = new Map<IpAddress, Map<string, string>>();
+
+  /** Replaces what this instance said before. */
+  set(instance: string, forwards: readonly Forward[]): void {
+    for (const [address, forwarders] of this.#addresses) {
+      for (const [owner, forwarder] of forwarders) if (forwarder === instance) forwarders.delete(owner);
+      if (forwarders.size === 0) this.#addresses.delete(address);
+    }
+    for (const { address, owner } of forwards) {
+      const forwarders = this.#addresses.get(address) ?? new Map<string, string>();
+      this.#addresses.set(address, forwarders.set(owner, instance));
+    }
+  }
+
+  /** The flow with the instance that it passes. */
+  show(flow: Flow): Flow {
+    const via = this.#addresses.get(flow.key.address)?.get(flow.owner);
+    return via === undefined ? flow : { ...flow, via };
+  }
+}
