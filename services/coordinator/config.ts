@@ -6,6 +6,7 @@ import { addressField, endpointField, listenField, nameField, natsField } from "
 import { logLevels } from "../../src/runtime/log.ts";
 
 const boundMsMax = 600_000;
+const trackersMsMax = 86_400_000;
 const gibibyte = 1_073_741_824;
 
 const prefixField = z.string().transform((text, context): Prefix => {
@@ -41,6 +42,8 @@ export const coordinatorConfigSchema = z.strictObject({
       /** How long the nodes have before the flip; then a remap aborts by itself. */
       preparingMs: z.int().min(100).max(boundMsMax).default(10_000),
       armingMs: z.int().min(100).max(boundMsMax).default(10_000),
+      /** How long the trackers then have to apply the source's flows; without it, as long as it takes. */
+      trackersMs: z.int().min(100).max(trackersMsMax).optional(),
     })
     .prefault({}),
   /** A leader that did not renew its lease for this long is replaced. */

@@ -28,8 +28,9 @@ import {
 export function observePreparing(state: StateIn<"preparing">, _event: EventOf<"observed">, context: Context): Step {
   const { view } = context;
   const linksUp = state.live.linksUp || linkWaits(state, view).length === 0;
-  const waiting = awaiting(amend(state, { linksUp }), preparingWaits(state, view), context);
-  const failure = failureOf(waiting, context, context.bounds.preparingMs);
+  const waiting = timedApart(state, awaiting(amend(state, { linksUp }), preparingWaits(state, view), context), context);
+  const { preparingMs, trackersMs = Number.POSITIVE_INFINITY } = context.bounds;
+  const failure = failureOf(waiting, context, areTrackersAlone(waiting) ? trackersMs : preparingMs);
   if (failure !== undefined) return giveUp(waiting, failure, context);
   if (waiting.live.waits.length > 0) return stay(waiting, snapshotBarrier(state, context));
   const positions = markPositions(state, view, snapshotMarkId(state.record.id));
@@ -37,6 +38,16 @@ export function observePreparing(state: StateIn<"preparing">, _event: EventOf<"o
   const proven = activeOwners(view.chain, state).map((owner) => provenSize(state, view, owner));
   const provenMtu = proven.length === 0 ? 0 : Math.min(...proven);
   return enter(waiting, { kind: "arming" }, context, { owners, provenMtu });
+}
+
+/** Nodes and trackers have bounds of their own, so neither's time is counted against the other. */
+function timedApart(before: RemapState, waiting: RemapState, { now }: Context): RemapState {
+  if (areTrackersAlone(before) === areTrackersAlone(waiting)) return waiting;
+  return amend(waiting, { enteredMs: now.monotonicMs });
+}
+
+function areTrackersAlone({ live }: RemapState): boolean {
+  return live.waits.length > 0 && live.waits.every(({ kind }) => kind === "tracker");
 }
 
 function snapshotBarrier(state: RemapState, { view }: Context): readonly Effect[] {

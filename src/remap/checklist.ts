@@ -48,8 +48,10 @@ export function preparingWaits(state: RemapState, view: View): Wait[] {
   const marks = markWaits(state, view, snapshotMarkId(state.record.id), "to publish a snapshot of its connections");
   const proofs = proofWaits(state, view);
   const nodes = [...gatewaysPresent(view), ...links, ...marks];
-  const missing = marks.length > 0 || state.live.barriersPassed.includes(snapshotMarkId(state.record.id));
-  const barrier = missing || activeOwners(view.chain, state).length === 0 ? [] : [trackerWait("the snapshot", state)];
+  const id = snapshotMarkId(state.record.id);
+  const missing = marks.length > 0 || state.live.barriersPassed.includes(id);
+  const barrier =
+    missing || activeOwners(view.chain, state).length === 0 ? [] : [trackerWait("the snapshot", state, view, id)];
   return [...nodes, ...proofs, ...barrier];
 }
 
@@ -130,7 +132,7 @@ export function barrierWaits(state: RemapState, view: View): Wait[] {
   if (marks.length > 0 || state.live.barriersPassed.includes(id)) return marks;
   return activeOwners(view.chain, state).length === 0
     ? []
-    : [trackerWait("what was published up to the switch", state)];
+    : [trackerWait("what was published up to the switch", state, view, id)];
 }
 
 export function settleWaits(state: RemapState, view: View): Wait[] {
@@ -249,9 +251,14 @@ function nodeWait<State>(node: NodeFacts<State>, what: string, done: Test<NodeFa
   return [{ node: node.name, what: node.connected ? what : `${what}; it is not connected`, kind: "node" }];
 }
 
-function trackerWait(what: string, { live }: RemapState): Wait {
-  const trouble = live.barrierTrouble === undefined ? "" : `: ${live.barrierTrouble}`;
-  return { node: trackerNode, what: `to apply ${what}${trouble}`, kind: "tracker" };
+/** Names the shards whose positions the mark has given. */
+function trackerWait(what: string, state: RemapState, view: View, id: string): Wait {
+  const { barrierTrouble } = state.live;
+  const positions = [...markPositions(state, view, id).values()].flat();
+  const shards = [...new Set(positions.map(({ shard }) => shard))].sort((a, b) => a - b);
+  const where = `${shards.length === 1 ? "shard" : "shards"} ${shards.join(", ")}`;
+  const trouble = barrierTrouble === undefined ? "" : `: ${barrierTrouble}`;
+  return { node: trackerNode, what: `to apply ${what} in ${where}${trouble}`, kind: "tracker" };
 }
 
 function addressOf(applied: AgentState | undefined, { address }: { readonly address: string }) {

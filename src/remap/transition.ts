@@ -58,6 +58,11 @@ export interface Now {
 export interface Bounds {
   readonly preparingMs: number;
   readonly armingMs: number;
+  /**
+   * How long the trackers have to apply the snapshot when nothing else is missing; absent: as long as it takes. They keep
+   * nobody's packets waiting, and are waited for in `preparing`, where nothing has changed yet.
+   */
+  readonly trackersMs?: number | undefined;
 }
 
 export interface Context {

@@ -58,6 +58,8 @@ export class FakeCluster {
   slowStore = false;
   /** Barriers and counts wait here while true. */
   slowTracker = false;
+  /** Of the leader that comes next. */
+  trackersMs: number | undefined;
   /** Flows that the trackers know, when not simply those that are open. */
   tracked: number | undefined;
   nowMs = 1_000_000;
@@ -101,7 +103,8 @@ export class FakeCluster {
     this.cluster = new ClusterState(config, leadership, this.#stored.inventory, remaps);
     const ports = this.#ports(this.#term);
     const log = pino({ level: "silent" });
-    this.conductor = new Conductor(this.cluster, ports, { preparingMs: 10_000, armingMs: 10_000 }, log);
+    const bounds = { preparingMs: 10_000, armingMs: 10_000, trackersMs: this.trackersMs };
+    this.conductor = new Conductor(this.cluster, ports, bounds, log);
     const turns = new Turns();
     this.remaps = new RemapDesk(this.cluster, this.conductor, ports, turns);
     this.inventory = new InventoryDesk(this.cluster, this.conductor, ports.events, turns);

@@ -89,6 +89,8 @@ describe("a remap", () => {
 });
 
 function lag(cluster: FakeCluster): void {
+  const answer = cluster.answerTracker.bind(cluster);
+  cluster.answerTracker = () => !cluster.slowTracker && answer();
   cluster.slowTracker = true;
 }
 
@@ -99,15 +101,12 @@ function narrow(cluster: FakeCluster): void {
 describe("before the flip, a remap aborts by itself", () => {
   const cases: readonly [string, (cluster: FakeCluster) => void, string, string][] = [
     ["a node does not answer", (cluster) => cluster.disconnect(cluster.node("vm-b")), "NODE_TIMEOUT", "vm-b"],
-    ["the trackers lag", lag, "TRACKER_BEHIND", "snapshot"],
     ["no proof comes back", narrow, "CHANNEL_UNPROVEN", "1500 bytes"],
   ];
   it.each(cases)("when %s", async (_what, disturb, code, word) => {
     const cluster = await open();
     const before = JSON.stringify(cluster.wanted(), bigintText);
     const { id } = await cluster.created(publicA, "vm-b");
-    const answer = cluster.answerTracker.bind(cluster);
-    cluster.answerTracker = () => !cluster.slowTracker && answer();
     disturb(cluster);
     await cluster.until(() => cluster.remap(id).phase === "aborted", 15);
     expect(cluster.remap(id)).toMatchObject({ outcome: "aborted", error: { code } });
@@ -115,6 +114,49 @@ describe("before the flip, a remap aborts by itself", () => {
     cluster.connectAll();
     await cluster.settle();
     expect(JSON.stringify(cluster.wanted(), bigintText)).toBe(before);
+  });
+
+  it("when the trackers lag for longer than they are given", async () => {
+    const cluster = await open();
+    cluster.trackersMs = 60_000;
+    cluster.lead();
+    cluster.connectAll();
+    await cluster.settle();
+    const { id } = await cluster.created(publicA, "vm-b");
+    lag(cluster);
+    await cluster.until(() => cluster.remap(id).phase === "aborted", 70);
+    expect(cluster.remap(id)).toMatchObject({ outcome: "aborted", error: { code: "TRACKER_BEHIND" } });
+    expect(cluster.remap(id).error?.message).toMatch(/tracker to apply the snapshot in shard \d+/);
+    expect(cluster.nowMs).toBeGreaterThan(60_000);
+  });
+
+  it("but not because the trackers lag, for which it waits and says in which shards (R12)", async () => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    lag(cluster);
+    await cluster.until(() => cluster.remap(id).waitingFor[0]?.node === "tracker", 5);
+    for (let second = 0; second < 600; second++) await cluster.tick(1_000);
+    await cluster.settle();
+    expect(cluster.remap(id)).toMatchObject({
+      phase: "preparing",
+      waitingFor: [{ node: "tracker", what: expect.stringMatching(/^to apply the snapshot in shard \d+/) }],
+    });
+    cluster.slowTracker = false;
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+  });
+
+  it("when a node goes away while the trackers are waited for, after the node's own time", async () => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    lag(cluster);
+    await cluster.until(() => cluster.remap(id).waitingFor[0]?.node === "tracker", 5);
+    await cluster.tick(600_000);
+    cluster.disconnect(cluster.node("gw1"));
+    await cluster.tick(9_000);
+    expect(cluster.remap(id).phase).toBe("preparing");
+    await cluster.tick(2_000);
+    await cluster.until(() => cluster.remap(id).phase.startsWith("abort"), 3);
+    expect(cluster.remap(id).error).toMatchObject({ code: "NODE_TIMEOUT" });
   });
 
   it("when a smaller proof is all that comes back", async () => {

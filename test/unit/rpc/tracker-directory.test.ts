@@ -1,4 +1,4 @@
-/** Where a client of the trackers goes: by the assignment with the highest epoch that it was told of. */
+/** Where a client of the trackers goes: by the assignment with the highest epoch that it was told of (SPEC L4). */
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type BarrierRequest, type BarrierResponse, TrackerServiceService } from "../../../src/gen/baton/v1/tracker.ts";

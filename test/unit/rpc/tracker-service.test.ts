@@ -351,7 +351,7 @@ describe("trackers asked through their client", () => {
     };
   };
 
-  test("tell a watcher who was away what has changed since its positions, and no more", async () => {
+  test("tell a watcher who was away what has changed since its positions, and no more (L1)", async () => {
     await speaker.say(changes(rowOf(1), rowOf(2)));
     const before = await rewatch([{ shard, sequence: 1n }]);
     expect(before).toMatchObject({ kind: "snapshot", ports: [1, 2] });
@@ -377,7 +377,7 @@ describe("trackers asked through their client", () => {
     expect((await rewatch([{ ...last, history: position?.history }])).kind).toBe("changes");
   });
 
-  test("keep a quiet watcher's position within the log while others' flows change, for it to go on from", async () => {
+  test("keep a quiet watcher's position within the log while others' flows change, for it to go on from (L1)", async () => {
     const wired = join(directory.path, "wired");
     using wire = new Wire(wired, join(directory.path, "tracker1"));
     await startAgain({ epoch: 2n, holders: holdersFor({ name: "tracker1", endpoint: `unix:${wired}` }) });
@@ -411,7 +411,7 @@ describe("trackers asked through their client", () => {
       (raw) =>
         serverStream(raw, "watchFlows", { address: publicAddress, owner: "", after: [], atLeast: [] }, bounds).next(),
     ],
-  ])("refuse a %s in a shard that another tracker holds, with the epoch that says so", async (_, ask) => {
+  ])("refuse a %s in a shard that another tracker holds, with the epoch that says so (L3)", async (_, ask) => {
     await startAgain({ epoch: 7n, holders: holdersFor({ name: "tracker2", endpoint: "10.77.0.32:7400" }) });
     const raw = dial(TrackerServiceClient, `unix:${join(directory.path, "tracker1")}`);
     const error = await ask(raw).then(
