@@ -28,16 +28,15 @@ export function explainFailure(error: unknown): Failure {
 
 function explainCall({ received, unreachable }: CallFailed): Failure {
   if (unreachable)
-    return failure(
-      exitCodes.unreachable,
-      received.message,
-      "check that a coordinator runs there, or name others with --endpoint or BATON_ENDPOINT",
-    );
+    return failure(exitCodes.unreachable, received.message, received.code === "NOT_LEADER" ? leaderless : noAnswer);
   if (!received.stated) return failure(exitCodes.failed, `the coordinator failed: ${received.message}`);
   const exitCode = exitCodeOf[received.code];
   const verb = exitCode === exitCodes.refused ? "refused" : "failed";
   return failure(exitCode, `${verb} (${received.code}): ${received.message}`);
 }
+
+const noAnswer = "check that a coordinator runs there, or name others with --endpoint or BATON_ENDPOINT";
+const leaderless = "check that the coordinators reach NATS (each one's /readyz tells), then ask again";
 
 /** By shape: importing the class would load all of gRPC for commands that never call. */
 function isCallFailed(error: unknown): error is CallFailed {

@@ -79,6 +79,7 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     feed,
     flowAges: (address, owner, stop) => flowAges(trackers, address, owner, systemClock.nowMs(), stop),
     openBucket: (stop) => openBucket(config, bus, log, stop),
+    storeTrouble: () => storeTrouble(bus),
     onStoreLost: (listener) => bus.onStatus((connected) => !connected && listener()),
     clock: systemClock,
     random: Math.random,
@@ -112,8 +113,13 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   await publishing;
 }
 
+function storeTrouble(bus: NatsBus): string | undefined {
+  return bus.connected ? undefined : "no connection to NATS";
+}
+
 function reasonsNotReady(bus: NatsBus, coordinator: Coordinator): string[] {
-  if (!bus.connected) return ["no connection to NATS"];
+  const trouble = storeTrouble(bus);
+  if (trouble !== undefined) return [trouble];
   return coordinator.settled ? [] : ["no coordinator leads yet"];
 }
 

@@ -29,6 +29,8 @@ export interface CoordinatorOptions
   readonly openBucket: (signal: AbortSignal) => Promise<KvBucket>;
   /** Calls back when the connection to the store is lost. */
   readonly onStoreLost: (listener: () => void) => Disposable;
+  /** Why the store can't be reached; undefined: it can, as far as is known. */
+  readonly storeTrouble: () => string | undefined;
   readonly events: LeaderOptions["events"];
   readonly feed: RemapFeed;
   readonly flowAges: (address: IpAddress, owner: string, signal: AbortSignal) => Promise<FlowAges>;
@@ -227,6 +229,9 @@ export class Coordinator {
 
   notLeader(): DetailedError {
     const endpoint = this.#election?.leaderEndpoint();
+    const trouble = this.#options.storeTrouble();
+    if (trouble !== undefined)
+      return { code: "NOT_LEADER", message: `${this.#options.name} does not lead, for it has ${trouble}` };
     if (endpoint === undefined)
       return {
         code: "NOT_LEADER",

@@ -83,7 +83,8 @@ export class Failover implements Disposable {
       } catch (error) {
         signal.throwIfAborted();
         const received = fromServiceError(error);
-        if (!resumable || routable(received, this.#endpoints) === undefined) throw new CallFailed(received, isUnreachable(received));
+        if (!resumable || routable(received, this.#endpoints) === undefined)
+          throw new CallFailed(received, isUnreachable(received));
       } finally {
         await messages.return();
       }
@@ -159,7 +160,8 @@ function routable(received: ReceivedError, endpoints: readonly string[]): TryOut
   const named = leader === undefined ? undefined : parseEndpoint(leader);
   // A caller on unix sockets may not be on the cluster's network: whoever has that address here may be a stranger.
   const isForeign = named?.kind === "tcp" && endpoints.every((known) => parseEndpoint(known)?.kind === "unix");
-  return named === undefined || isForeign ? { kind: "not-leader" } : { kind: "not-leader", leader: named.text };
+  const follower = { kind: "not-leader", cause: received.message } as const;
+  return named === undefined || isForeign ? follower : { ...follower, leader: named.text };
 }
 
 function uncertain(received: ReceivedError): ReceivedError {

@@ -8,8 +8,8 @@
 
 export type TryOutcome =
   | { readonly kind: "unreachable"; readonly cause: string }
-  /** `leader`: the endpoint that the follower names. */
-  | { readonly kind: "not-leader"; readonly leader?: string };
+  /** `leader`: the endpoint that the follower names; `cause`: its own words. */
+  | { readonly kind: "not-leader"; readonly leader?: string; readonly cause: string };
 
 export type NextTry =
   | { readonly kind: "try"; readonly endpoint: string; readonly waitMs: number }
@@ -68,7 +68,7 @@ function reasonOf(outcome: TryOutcome): string {
     case "unreachable":
       return outcome.cause;
     case "not-leader":
-      return outcome.leader === undefined ? "knows no leader" : `says that ${outcome.leader} leads`;
+      return outcome.leader === undefined ? outcome.cause : `says that ${outcome.leader} leads`;
     default:
       return outcome satisfies never;
   }

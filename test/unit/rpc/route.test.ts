@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { leaderlessMsMax, Route } from "../../../src/rpc/route.ts";
 
 const dead = { kind: "unreachable", cause: "refused" } as const;
-const follower = { kind: "not-leader" } as const;
-const followerOf = (leader: string) => ({ kind: "not-leader", leader }) as const;
+const follower = { kind: "not-leader", cause: "nobody leads" } as const;
+const followerOf = (leader: string) => ({ ...follower, leader }) as const;
 
 describe("the route to the leading coordinator", () => {
   it("goes past dead ones in the order given", () => {
@@ -43,7 +43,7 @@ describe("the route to the leading coordinator", () => {
     route.after("a", dead, 1_250);
     expect(route.after("b", follower, leaderlessMsMax)).toEqual({
       kind: "give-up",
-      reasons: ["a: refused", "b: knows no leader"],
+      reasons: ["a: refused", "b: nobody leads"],
     });
   });
 });
