@@ -10,6 +10,7 @@ import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceI
 import { endpointForms, parseEndpoint } from "./endpoint.ts";
 import { healthService } from "./health.ts";
 import { keepaliveTimeMs, keepaliveTimeoutMs, messageBytesMax } from "./limits.ts";
+import { lenient, malformedRequests } from "./malformed.ts";
 
 export type Service = readonly [definition: ServiceDefinition, implementation: UntypedServiceImplementation];
 
@@ -40,8 +41,9 @@ export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer>
     "grpc.max_send_message_length": messageBytesMax,
     "grpc.keepalive_time_ms": keepaliveTimeMs,
     "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
+    interceptors: [malformedRequests],
   });
-  for (const [definition, implementation] of options.services) server.addService(definition, implementation);
+  for (const [definition, implementation] of options.services) server.addService(lenient(definition), implementation);
   server.addService(...healthService(serviceNames(options.services), options.ready ?? (() => true)));
   const { addReflection } = await import("./reflection.ts");
   addReflection(server);
