@@ -40,6 +40,11 @@ export function trackerMetrics(status: () => readonly ReplicaStatus[]): TrackerM
     help: "Messages applied and stored.",
     registers,
   });
+  const skipped = new Counter({
+    name: "baton_tracker_messages_skipped_total",
+    help: "Messages that were not understood, and stepped over.",
+    registers,
+  });
   const changes = new Counter({ name: "baton_tracker_changes_total", help: "Changes of flows applied.", registers });
   const keys = new Counter({ name: "baton_tracker_looked_up_total", help: "Keys asked for in look-ups.", registers });
   const faults = new Counter({
@@ -59,6 +64,7 @@ export function trackerMetrics(status: () => readonly ReplicaStatus[]): TrackerM
     applied(batch) {
       messages.inc(batch.messages);
       changes.inc(batch.changes);
+      skipped.inc(batch.skipped);
       duration.observe(batch.tookMs / 1_000);
     },
     lookedUp: (count) => keys.inc(count),

@@ -33,6 +33,8 @@ export interface AppliedBatch {
   readonly shard: number;
   readonly messages: number;
   readonly changes: number;
+  /** Messages that were not understood. */
+  readonly skipped: number;
   readonly tookMs: number;
 }
 
@@ -207,27 +209,32 @@ export class ShardReplica {
   async #applyAll(messages: readonly BusMessage[]): Promise<void> {
     const { clock, shard, onBatch } = this.#options;
     let startMs = clock.monotonicMs();
-    let batch = { messages: 0, changes: 0 };
+    let batch = { messages: 0, changes: 0, skipped: 0 };
     for (const [index, message] of messages.entries()) {
-      batch = { messages: batch.messages + 1, changes: batch.changes + this.#apply(message) };
+      const changes = this.#apply(message);
+      batch = {
+        messages: batch.messages + 1,
+        changes: batch.changes + (changes ?? 0),
+        skipped: batch.skipped + (changes === undefined ? 1 : 0),
+      };
       if (index < messages.length - 1 && batch.changes < batchChangesMax) continue;
       await this.#commit(fingerprintOf(message.data), this.#rebuildingSinceMs !== undefined);
       this.#lag = message.pending;
       onBatch({ shard, ...batch, tookMs: clock.monotonicMs() - startMs });
       startMs = clock.monotonicMs();
-      batch = { messages: 0, changes: 0 };
+      batch = { messages: 0, changes: 0, skipped: 0 };
     }
   }
 
-  /** Returns how many flows changed. */
-  #apply({ sequence, data }: BusMessage): number {
+  /** Returns how many flows changed; undefined: it was not understood. */
+  #apply({ sequence, data }: BusMessage): number | undefined {
     const { shard, log } = this.#options;
     const batch = decodeFlowEventBatch(data);
     if (!batch.ok || batch.value.shard !== shard) {
       const reason = batch.ok ? `it is of shard ${batch.value.shard}` : batch.message;
       log.error({ shard, sequence: String(sequence), reason }, "a message of the event stream was not understood");
       this.#table.skip(sequence);
-      return 0;
+      return undefined;
     }
     const applied = this.#table.apply(sequence, batch.value);
     if (applied.kind === "dropped") return 0;
