@@ -22,7 +22,8 @@ export interface HealthPort {
 }
 
 export async function askReadiness(namespace: string, health: HealthPort): Promise<Readiness> {
-  const args = ["netns", "exec", namespace, "bash", "-c", question, "ask", String(health.port), health.path];
+  // bash takes a start by a socket for one by rshd, and would read the user's .bashrc, which may do anything.
+  const args = ["netns", "exec", namespace, "bash", "--norc", "-c", question, "ask", String(health.port), health.path];
   const { stdout } = await tryCommand("ip", args);
   return readAnswer(stdout);
 }
