@@ -6,21 +6,22 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { checkAgentState } from "../../src/dataplane/agent-check.ts";
 import { addFlows, setBoundPorts } from "../../src/dataplane/elements.ts";
-import { counterName } from "../../src/dataplane/names.ts";
 import type { IpAddress } from "../../src/flow/address.ts";
 import type { FlowKey } from "../../src/flow/flow.ts";
 import type { SocketSighting } from "../../src/flow/observe.ts";
 import type { ConntrackUsage } from "../../src/kernel/conntrack.ts";
-import { type Fence, judgeFence } from "../../src/node/fence.ts";
-import type { AgentAddress, AgentState, ChannelKind, Link } from "../../src/node/state.ts";
+import { type Fence, type FenceVerdict, judgeFence } from "../../src/node/fence.ts";
+import type { AgentAddress, AgentState, ChannelKind } from "../../src/node/state.ts";
 import type { LinkReport, NodeFault, NodeStatus } from "../../src/node/status.ts";
 import type { BatonError } from "../../src/remap/error.ts";
 import type { DesiredStateOf } from "../../src/rpc/desired-state.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import type { DrainWatch } from "./drain-watch.ts";
+import { EmptiedSets } from "./emptied-sets.ts";
 import type { FlowObserver } from "./flow-observer.ts";
 import type { FollowSets } from "./follow-sets.ts";
 import type { KernelState } from "./kernel-state.ts";
+import { linkReport } from "./link-report.ts";
 import type { Marks } from "./marks.ts";
 import type { UnknownPackets } from "./unknown-packets.ts";
 
@@ -48,10 +49,16 @@ export interface AgentParts {
 
 /** With a table fuller than this, new connections might find no place in it once everything new comes here. */
 const trackedShareMax = 0.75;
+/** Between two tries to apply the last state of before a reboot, where the host is not ready for it yet. */
+const resumeRetryTicks = 20;
 
 export class Agent {
   readonly #parts: AgentParts;
   #held: AgentDesired | undefined;
+  /** The state on the disk, as long as the kernel could not be brought into it. */
+  #pending: AgentDesired | undefined;
+  #ticks = 0;
+  #emptied = new EmptiedSets();
   #fault: NodeFault | undefined;
   #links: readonly LinkReport[] = [];
   readonly #bound = new Map<IpAddress, string>();
@@ -70,16 +77,19 @@ export class Agent {
 
   /**
    * Applies again what was applied before the process started. Where the kernel has got further than the disk, it keeps
-   * what it has until the coordinator has sent the same again.
+   * what it has until the coordinator has sent the same again. Where this host can't have the state yet, for a device of
+   * its own is late, it is tried again.
    */
   resume(stored: AgentDesired): void {
     const standing = this.#parts.kernel.fence;
-    if (standing === undefined || isSameFence(standing, stored.fence)) this.#apply(stored);
-    else
-      this.#parts.log.warn(
-        { generation: standing.generation },
-        "the kernel is ahead of the disk: waiting for a coordinator",
-      );
+    if (standing === undefined) this.#emptied = new EmptiedSets(stored.state);
+    else if (judgeFence(standing, stored.fence).kind === "refuse") {
+      const { generation } = standing;
+      this.#parts.log.warn({ generation }, "the kernel is ahead of the disk: waiting for a coordinator");
+      return;
+    }
+    this.#pending = stored;
+    this.#resumePending();
   }
 
   /**
@@ -88,7 +98,7 @@ export class Agent {
    * coordinator, and its fence by the kernel.
    */
   async take(desired: AgentDesired): Promise<void> {
-    const verdict = judgeFence(this.fence ?? this.#parts.kernel.fence, desired.fence);
+    const verdict = this.#judge(desired.fence);
     if (verdict.kind === "refuse") this.#refuse({ code: "INVALID_ARGUMENT", message: verdict.reason }, desired.fence);
     const applied = verdict.kind !== "refuse" && this.#apply(desired);
     this.report();
@@ -104,11 +114,19 @@ export class Agent {
   /** Looks at what changes without a new state: connections, counters, listeners. */
   tick(): void {
     this.#parts.observer.tick();
+    if (this.#pending !== undefined && ++this.#ticks % resumeRetryTicks === 0) this.#resumePending();
     const state = this.state;
     if (state === undefined) return;
     this.#syncBoundPorts(state);
     const drained = this.#parts.drainWatch.count(state);
     if (this.#countLinks(state) || drained) this.report();
+  }
+
+  /** Flows of an owner are loaded from the tracker. */
+  loaded(): void {
+    const changed = this.#emptied.filled(this.#parts.followSets.loads().map(({ id }) => id));
+    if (changed && this.#held !== undefined) this.#apply(this.#held);
+    this.report();
   }
 
   report(): void {
@@ -125,6 +143,23 @@ export class Agent {
     });
   }
 
+  #resumePending(): void {
+    const stored = this.#pending;
+    if (stored === undefined || !this.#apply(stored)) return;
+    this.#tell(stored.state);
+    this.report();
+  }
+
+  /**
+   * A state on the disk that could not be applied counts as well. Not so for a newer leader: it can't know that
+   * generation from a node that does not have it, and would be refused for ever.
+   */
+  #judge(offered: Fence): FenceVerdict {
+    const held = this.fence ?? this.#parts.kernel.fence;
+    const pending = this.#pending?.fence;
+    return judgeFence(held ?? (pending !== undefined && offered.term <= pending.term ? pending : undefined), offered);
+  }
+
   /** True: the kernel has it. */
   #apply(desired: AgentDesired): boolean {
     const { state, fence } = desired;
@@ -134,6 +169,7 @@ export class Agent {
       return false;
     }
     this.#held = desired;
+    this.#pending = undefined;
     this.#fault = undefined;
     this.#parts.log.info(
       { generation: fence.generation, term: fence.term, links: state.links.length },
@@ -154,7 +190,7 @@ export class Agent {
   #bringAbout(state: AgentState, fence: Fence): BatonError | undefined {
     const newlyFollowing = state.addresses.filter((address) => this.#isNewlyFollowing(address));
     try {
-      this.#parts.kernel.apply(state, fence);
+      this.#parts.kernel.apply(this.#emptied.spare(state), fence);
       for (const address of newlyFollowing) this.#keepOwn(address);
       return undefined;
     } catch (error) {
@@ -232,29 +268,8 @@ export class Agent {
   }
 }
 
-function isSameFence(left: Fence, right: Fence): boolean {
-  return left.term === right.term && left.generation === right.generation && left.digest === right.digest;
-}
-
 function crowdedTracking(usage: ConntrackUsage | undefined): BatonError | undefined {
   if (usage === undefined || usage.count <= usage.max * trackedShareMax) return undefined;
   const message = `${usage.count} of ${usage.max} tracked connections are in use; raise net.netfilter.nf_conntrack_max first`;
   return { code: "LIMIT_EXCEEDED", message };
-}
-
-function linkReport(link: Link, counters: ReturnType<KernelState["counters"]>): LinkReport {
-  const read = (kind: Parameters<typeof counterName>[0]) =>
-    counters.get(counterName(kind, link.id)) ?? { packets: 0n, bytes: 0n };
-  const followed = read("followed");
-  const returned = read("returned");
-  return {
-    id: link.id,
-    followedPackets: followed.packets,
-    followedBytes: followed.bytes,
-    returnedPackets: returned.packets,
-    returnedBytes: returned.bytes,
-    unknownPackets: read("unknown").packets,
-    refusedPackets: read("refused").packets,
-    superseded: read("superseded").packets,
-  };
 }

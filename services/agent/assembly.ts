@@ -9,7 +9,7 @@ import type { LoggedPacket } from "../../src/kernel/nflog-source.ts";
 import { RawIpv4Socket } from "../../src/kernel/raw-socket.ts";
 import type { NodeHello } from "../../src/node/status.ts";
 import { desiredStateCodec } from "../../src/rpc/desired-state.ts";
-import { NodeClient } from "../../src/rpc/node-client.ts";
+import { NodeClient, type NodeClientEvent } from "../../src/rpc/node-client.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
@@ -35,7 +35,8 @@ export interface Surroundings {
 
 export interface Parts {
   readonly agent: Agent;
-  readonly client: NodeClient<"agent">;
+  /** Begins to talk to the coordinators; once. */
+  connect(): NodeClient<"agent">;
   readonly observer: FlowObserver;
   readonly unknownPackets: UnknownPackets;
   readonly log: Logger;
@@ -62,9 +63,10 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     watch: (query, signal) => trackers.watch(query, { signal }),
     lookup: (keys, atLeast, signal) => trackers.lookup(keys, atLeast, { signal }),
     run: (commands) => kernel.run(commands),
-    onLoaded: () => agent.report(),
+    onLoaded: () => agent.loaded(),
     log,
   });
+  let client: NodeClient<"agent"> | undefined;
   const publish = observer.mark.bind(observer);
   const agent = new Agent({
     kernel,
@@ -84,7 +86,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     boundPorts: (address) => listings.boundPorts(address),
     sockets: (address) => listings.sockets(address),
     trackedConnections: conntrackUsage,
-    report: (status) => client.report(status),
+    report: (status) => client?.report(status),
     log,
   });
   const hello = (): NodeHello => ({
@@ -98,15 +100,13 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     channels,
     publicMtu: 0,
   });
-  const client = resources.use(
-    new NodeClient({
-      endpoints: config.coordinators,
-      codec: stateCodec,
-      hello,
-      onEvent: (event) => log.info(event, "coordinator"),
-    }),
-  );
-  return { agent, client, observer, unknownPackets, log };
+  const onEvent = (event: NodeClientEvent): void => log.info(event, "coordinator");
+  const connect = (): NodeClient<"agent"> => {
+    client = resources.use(new NodeClient({ endpoints: config.coordinators, codec: stateCodec, hello, onEvent }));
+    agent.report();
+    return client;
+  };
+  return { agent, connect, observer, unknownPackets, log };
 }
 
 /** Events of the kernel begin before the first state is applied, so that none is missed between a listing and them. */

@@ -6,6 +6,7 @@
  * two of them is mended by the next apply.
  */
 import { noObjects, renderAgentRuleset, type TableObjects } from "../../src/dataplane/agent-ruleset.ts";
+import { gateTableName, removeGate } from "../../src/dataplane/boot-gate.ts";
 import { removeFence, renderFence } from "../../src/dataplane/fence-table.ts";
 import { connectionMark, type MarkLayout } from "../../src/dataplane/mark.ts";
 import { tableName } from "../../src/dataplane/names.ts";
@@ -41,6 +42,7 @@ export class KernelState implements Disposable {
   readonly #sysctls: SavedSysctls;
   #objects: TableObjects;
   #routing: string | undefined;
+  #gated: boolean;
 
   constructor(options: KernelStateOptions) {
     this.#options = options;
@@ -49,6 +51,7 @@ export class KernelState implements Disposable {
     this.#conntrack = this.#resources.use(openConntrack());
     this.#sysctls = new SavedSysctls(options.sysctlFile);
     this.#objects = this.#listObjects();
+    this.#gated = hasTable(this.#nftables, gateTableName);
   }
 
   /** The fence that stands in the kernel now; nothing where baton's tables are not there. */
@@ -66,7 +69,7 @@ export class KernelState implements Disposable {
     return canVxlan(this.#routes) ? ["direct", "vxlan"] : ["direct"];
   }
 
-  /** Starts connection tracking where baton has no table yet; rules that are there are not touched. */
+  /** Starts connection tracking where baton has no table yet; rules that are there, a gate too, are not touched. */
   begin(): void {
     if (this.#objects.chains.length === 0) this.#writeEmpty();
     this.#sysctls.add(alwaysSysctls);
@@ -77,11 +80,18 @@ export class KernelState implements Disposable {
     this.#write(empty, this.#host([]), "");
   }
 
+  /** Opens the gate of the boot: this host passes nothing on, and may refuse what it does not know. */
+  openGate(): void {
+    if (this.#gated) this.run(removeGate);
+    this.#gated = false;
+  }
+
   /** @throws KernelError, or Error with nft's words; what was done by then is repeated by the next apply */
   apply(state: AgentState, fence: Fence): void {
     const routing = renderRouting(state, { marks: this.#options.marks, deviceOf: this.#deviceOf() });
     this.#prepare(routing);
-    this.#write(state, this.#host(this.#guarded(routing)), renderFence(fence));
+    this.#write(state, this.#host(this.#guarded(routing)), `${renderFence(fence)}${this.#gated ? removeGate : ""}`);
+    this.#gated = false;
     if (JSON.stringify(routing) !== this.#routing) this.#finish(routing);
     this.#markOpening(state);
   }
@@ -106,7 +116,7 @@ export class KernelState implements Disposable {
 
   /** Removes everything that is baton's and puts back what it had changed. */
   cleanup(): void {
-    this.run(`add table ${tableName}\ndelete table ${tableName}\n${removeFence}`);
+    this.run(`add table ${tableName}\ndelete table ${tableName}\n${removeFence}${removeGate}`);
     removeRouting(this.#routes, { routes: [], rules: [], devices: [] });
     this.#sysctls.restore();
     this.#objects = noObjects;
@@ -130,9 +140,10 @@ export class KernelState implements Disposable {
     this.#routing = JSON.stringify(routing);
   }
 
-  #write(state: AgentState, host: AgentHost, fence: string): void {
+  /** One transaction: no packet finds the gate open, or the fence moved, and the rules not there. */
+  #write(state: AgentState, host: AgentHost, ending: string): void {
     const ruleset = renderAgentRuleset(state, host, this.#objects);
-    this.run(ruleset.text + fence);
+    this.run(ruleset.text + ending);
     this.#objects = ruleset.objects;
   }
 

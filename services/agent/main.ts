@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { markLayout } from "../../src/dataplane/mark.ts";
+import type { NodeClient } from "../../src/rpc/node-client.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
@@ -67,12 +68,12 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
   kernel.begin();
   const parts = assemble({ config, kernel, log, stateFile }, resources);
   await subscribe(parts, (error) => failed.abort(error), resources);
-  await resume(parts.agent, stateFile, log);
-  await admin(config, parts, resources);
-  parts.agent.report();
+  await resume(parts.agent, kernel, stateFile, log);
+  const client = parts.connect();
+  await admin(config, parts, client, resources);
   log.info({ privateAddresses: config.privateAddresses }, "agent started");
 
-  const work = [take(parts, ended), tick(parts.agent, ended), parts.unknownPackets.run(ended)];
+  const work = [take(parts.agent, client, ended), tick(parts.agent, ended), parts.unknownPackets.run(ended)];
   await Promise.all(work).catch((error: unknown) => {
     if (!isAbort(error, ended)) throw error;
   });
@@ -80,16 +81,29 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
   log.info("agent stops; what it has put into the kernel stays and serves on");
 }
 
-/** The last state, before anybody is asked. */
-async function resume(agent: Agent, stateFile: string, log: Logger): Promise<void> {
+/** The last state, before anybody is asked. Where it is lost the gate of the boot stays for the coordinator's next one. */
+async function resume(agent: Agent, kernel: KernelState, stateFile: string, log: Logger): Promise<void> {
   const content = await readStateFile(stateFile, stateCodec);
-  if (content.kind === "damaged") log.error({ message: content.message }, "the last state is lost");
-  if (content.kind === "found") agent.resume(content.value);
+  switch (content.kind) {
+    case "found":
+      return agent.resume(content.value);
+    case "missing":
+      return kernel.openGate();
+    case "damaged":
+      return log.error({ message: content.message }, "the last state is lost");
+    default:
+      content satisfies never;
+  }
 }
 
-async function admin(config: AgentConfig, parts: Parts, resources: AsyncDisposableStack): Promise<void> {
+async function admin(
+  config: AgentConfig,
+  parts: Parts,
+  client: NodeClient<"agent">,
+  resources: AsyncDisposableStack,
+): Promise<void> {
   if (config.admin === undefined) return;
-  const { agent, client } = parts;
+  const { agent } = parts;
   const registry = new Registry();
   agentMetrics(registry, { ...parts, connected: () => client.endpoint !== undefined });
   const ready = (): string[] => [
@@ -99,7 +113,7 @@ async function admin(config: AgentConfig, parts: Parts, resources: AsyncDisposab
   resources.use(await serveAdmin({ listen: config.admin.listen, ready, registry }));
 }
 
-async function take({ agent, client }: Parts, signal: AbortSignal): Promise<void> {
+async function take(agent: Agent, client: NodeClient<"agent">, signal: AbortSignal): Promise<void> {
   for await (const desired of client.states(signal)) await agent.take(desired);
 }
 

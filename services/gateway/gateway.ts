@@ -2,7 +2,8 @@
  * The gateway itself: which state it holds, what of it stands in the kernel, what it has to say about it.
  *
  * Owns the order of things: a state is judged by its fence, checked, and only then written, in one transaction. What an
- * earlier run has left goes on forwarding until the next state replaces it; without such a rest nothing passes.
+ * earlier run has left, in the kernel or after a reboot on the disk, forwards until the next state replaces it; without
+ * such a rest nothing passes.
  */
 import { checkFence } from "../../src/dataplane/fence-table.ts";
 import { checkGatewayState } from "../../src/dataplane/gateway-check.ts";
@@ -32,7 +33,7 @@ export interface GatewayParts {
 
 export class Gateway {
   readonly #parts: GatewayParts;
-  /** The newest that this gateway has held, in the kernel or on disk. */
+  /** Of what stands in the kernel. */
   #fence: Fence | undefined;
   /** What stands in the kernel, as far as this run knows it. */
   #state: GatewayState | undefined;
@@ -53,21 +54,16 @@ export class Gateway {
   start(kept: OrderedGatewayState | undefined): void {
     const { table, log, devices } = this.#parts;
     const standing = table.fence;
-    this.#fence = newest(standing, kept?.fence);
-    if (standing === undefined) {
-      const prefixes = [...this.#parts.publicPrefixes, ...(kept?.state.publicPrefixes ?? [])];
-      const outcome = table.write(closedTable(devices, prefixes), undefined);
-      if (!outcome.ok) throw new Error(`the kernel does not take the gateway's rules: ${outcome.message}`);
-      log.info("nothing is forwarded until a coordinator has sent a state");
-    } else if (
-      kept !== undefined &&
-      standing.digest === kept.fence.digest &&
-      standing.generation === kept.fence.generation
-    ) {
-      const fault = this.#write(kept.state, standing);
+    this.#fence = standing;
+    if (kept !== undefined && judgeFence(standing, kept.fence).kind !== "refuse") {
+      const fault = this.#write(kept.state, kept.fence);
       if (fault !== undefined) throw new Error(fault.message);
       this.#faults = checkGatewayState(kept.state).faults;
-      log.info({ generation: standing.generation.toString() }, "took up the state of an earlier run");
+      log.info({ generation: kept.fence.generation.toString() }, "took up the state of an earlier run");
+    } else if (standing === undefined) {
+      const outcome = table.write(closedTable(devices, this.#parts.publicPrefixes), undefined);
+      if (!outcome.ok) throw new Error(`the kernel does not take the gateway's rules: ${outcome.message}`);
+      log.info("nothing is forwarded until a coordinator has sent a state");
     } else {
       log.warn("rules of an earlier run forward on; what they are is not known, the next state replaces them");
     }
@@ -146,9 +142,4 @@ function refusalOf(held: Fence | undefined, offered: Fence): NodeFault | undefin
   const verdict = judgeFence(held, offered);
   const reason = verdict.kind === "refuse" ? verdict.reason : checkFence(offered);
   return reason === undefined ? undefined : { code: "INVALID_ARGUMENT", message: reason };
-}
-
-function newest(standing: Fence | undefined, kept: Fence | undefined): Fence | undefined {
-  if (standing === undefined || kept === undefined) return standing ?? kept;
-  return judgeFence(standing, kept).kind === "apply" ? kept : standing;
 }

@@ -4,6 +4,7 @@
  * Owns the knowledge of what stands there, so that a change writes only what differs. What another run left is not
  * known in detail and is written over as a whole, in one transaction that packets don't notice.
  */
+import { gateTableName, removeGate } from "../../src/dataplane/boot-gate.ts";
 import { removeFence, renderFence } from "../../src/dataplane/fence-table.ts";
 import {
   type GatewayCounter,
@@ -25,12 +26,15 @@ export class KernelTable {
   readonly #nftables: Nftables;
   #table: GatewayTable | undefined;
   #fence: Fence | undefined;
+  /** The gate of the boot stands; the first table takes its place. */
+  #gated: boolean;
 
   /** Reads what an earlier run has left. */
   constructor(nftables: Nftables) {
     this.#nftables = nftables;
     // A fence without the table proves nothing: somebody has removed the rules.
     this.#fence = hasTable(nftables, tableName) ? readFence(nftables) : undefined;
+    this.#gated = hasTable(nftables, gateTableName);
   }
 
   /** Of the state that stands in the kernel; undefined: none does. */
@@ -46,8 +50,10 @@ export class KernelTable {
     const change =
       this.#table === undefined ? undefined : `${renderChange(this.#table, table)}${this.#fenceText(fence)}`;
     const outcome = change === undefined ? undefined : this.#run(change);
-    const done = outcome?.ok === true ? outcome : this.#run(`${renderTable(table)}${this.#fenceText(fence)}`);
+    const whole = `${renderTable(table)}${this.#fenceText(fence)}${this.#gated ? removeGate : ""}`;
+    const done = outcome?.ok === true ? outcome : this.#run(whole);
     if (!done.ok) return done;
+    this.#gated = false;
     this.#table = table;
     this.#fence = fence;
     return done;
@@ -81,7 +87,7 @@ export class KernelTable {
 
   /** Removes all that is the gateway's, whether or not it is there. */
   remove(): WriteOutcome {
-    return this.#run(`${removeTable}${removeFence}`);
+    return this.#run(`${removeTable}${removeFence}${removeGate}`);
   }
 
   #run(text: string): WriteOutcome {

@@ -79,13 +79,21 @@ export async function removeLab(name: string, signal: AbortSignal): Promise<bool
   return existed;
 }
 
-/** All that lived in the host's kernel and memory is gone; its disk stays. Returns when its services are ready again. */
-export async function rebootHost(lab: OpenLab, host: Host, signal: AbortSignal): Promise<void> {
+/**
+ * All that lived in the host's kernel and memory is gone; its disk stays. Its services are not started: the host is where
+ * a machine is when its network has just come up.
+ */
+export async function powerCycle(lab: OpenLab, host: Host, signal: AbortSignal): Promise<void> {
   await killAllIn([host.namespace], signal);
   await rebuildHost(lab.plan, lab.directory, host);
+}
+
+/** A power cycle, and the host's services started. `wait`: returns when they are ready again. */
+export async function rebootHost(lab: OpenLab, host: Host, wait: boolean, signal: AbortSignal): Promise<void> {
+  await powerCycle(lab, host, signal);
   const services = lab.plan.services.filter((service) => service.host === host.name);
   for (const service of services) startService(lab, service);
-  await untilReady(lab, services, signal);
+  if (wait) await untilReady(lab, services, signal);
 }
 
 export function readCuts(lab: OpenLab): readonly Cut[] {

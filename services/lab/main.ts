@@ -93,13 +93,13 @@ function addHostCommands(program: Command, signal: AbortSignal): void {
       await runHere("ip", ["netns", "exec", hostOf(openLab(name), host).namespace, ...command]);
     },
   );
-  labCommand(program, "reboot <host>", "all its processes and kernel state go; then its services start again").action(
-    async (host: string, { name }: Named) => {
+  labCommand(program, "reboot <host>", "all its processes and kernel state go; then its services start again")
+    .option("--no-wait", "don't wait until they are ready")
+    .action(async (host: string, { name, wait }: Named & { readonly wait: boolean }) => {
       const lab = openLab(name);
-      await rebootHost(lab, hostOf(lab, host), signal);
+      await rebootHost(lab, hostOf(lab, host), wait, signal);
       say(`${host} is up again`);
-    },
-  );
+    });
   const links = [
     ["cut", "let no packets pass between two neighbours", true],
     ["heal", "undo a cut", false],

@@ -7,16 +7,21 @@ import type { Cable, Host, LabPlan, NetworkName } from "./plan.ts";
 
 const bridgeOf: Readonly<Record<NetworkName, string>> = { fabric: "br-fabric", clients: "br-clients" };
 
-/** Lines for `ip -batch`: namespaces and cables of these hosts. The fabric's namespace must be there. */
+/** What packaging/systemd loads into such a host before its network is up; undefined: nothing. */
+export function gateOf(host: Host): "agent-gate.nft" | "gateway-gate.nft" | undefined {
+  if (host.role === "instance") return "agent-gate.nft";
+  return host.role === "gateway" ? "gateway-gate.nft" : undefined;
+}
+
+/** Lines for `ip -batch`: cables of these hosts. Their namespaces and the fabric's must be there. */
 export function cableLines(plan: LabPlan, hosts: readonly Host[]): readonly string[] {
-  return hosts.flatMap((host) => [
-    `netns add ${host.namespace}`,
-    ...host.cables.map(
+  return hosts.flatMap((host) =>
+    host.cables.map(
       (cable) =>
         `link add ${cable.device} mtu ${cable.mtu} address ${cable.linkAddress} netns ${host.namespace} ` +
         `type veth peer name ${cable.port} mtu ${cable.mtu} netns ${plan.fabricNamespace}`,
     ),
-  ]);
+  );
 }
 
 /** Lines for `ip -batch` in the fabric's namespace. */

@@ -1,24 +1,26 @@
 /** The lab's namespaces, cables and bridges in the kernel. What they are is said by network-script.ts. */
 import { readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { runCommand } from "./command.ts";
-import type { LabDirectory } from "./directory.ts";
-import { bridgeLines, cableLines, hostScript, portLines, unplugLines } from "./network-script.ts";
+import { type LabDirectory, repositoryRoot } from "./directory.ts";
+import { bridgeLines, cableLines, gateOf, hostScript, portLines, unplugLines } from "./network-script.ts";
 import { type Host, isNamespaceOf, type LabPlan } from "./plan.ts";
 
 /** Where iproute2 keeps namespaces by name. */
 export const namespaceDirectory = "/run/netns";
+const gateDirectory = join(repositoryRoot, "packaging/systemd");
 
 export async function buildNetwork(plan: LabPlan, directory: LabDirectory): Promise<void> {
   await batch(directory, "fabric-namespace", [`netns add ${plan.fabricNamespace}`]);
   await batch(directory, "fabric-bridges", bridgeLines(plan), plan.fabricNamespace);
-  await plugIn(plan, directory, plan.hosts);
+  await boot(plan, directory, plan.hosts);
 }
 
 /** Takes a host's kernel state away and gives it a new one. Its processes must be gone. */
 export async function rebuildHost(plan: LabPlan, directory: LabDirectory, host: Host): Promise<void> {
   await batch(directory, `${host.name}-unplug`, unplugLines(host), plan.fabricNamespace);
   await removeNamespaces([host.namespace]);
-  await plugIn(plan, directory, [host]);
+  await boot(plan, directory, [host]);
 }
 
 export function existingNamespaces(lab: string): readonly string[] {
@@ -35,11 +37,21 @@ export async function removeNamespaces(namespaces: readonly string[]): Promise<v
   await Promise.all(namespaces.map(async (namespace) => await runCommand("ip", ["netns", "del", namespace])));
 }
 
-async function plugIn(plan: LabPlan, directory: LabDirectory, hosts: readonly Host[]): Promise<void> {
+/** As packaging/systemd has it: the gate is shut before the cable is plugged in. */
+async function boot(plan: LabPlan, directory: LabDirectory, hosts: readonly Host[]): Promise<void> {
   const label = hosts.length === 1 ? (hosts[0]?.name ?? "") : "all";
+  const namespaces = hosts.map((host) => `netns add ${host.namespace}`);
+  await batch(directory, `${label}-namespaces`, namespaces);
+  await Promise.all(hosts.map(shutGate));
   await batch(directory, `${label}-cables`, cableLines(plan, hosts));
   await batch(directory, `${label}-ports`, portLines(hosts), plan.fabricNamespace);
   await Promise.all(hosts.map(async (host) => await setUpHost(directory, host)));
+}
+
+async function shutGate(host: Host): Promise<void> {
+  const gate = gateOf(host);
+  if (gate === undefined) return;
+  await runCommand("ip", ["netns", "exec", host.namespace, "nft", "-f", join(gateDirectory, gate)]);
 }
 
 async function setUpHost(directory: LabDirectory, host: Host): Promise<void> {

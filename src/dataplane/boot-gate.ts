@@ -1,6 +1,6 @@
 /**
  * The gate of a host that boots: the table that packaging/systemd/*-gate.nft loads before the network is up, and that
- * the first state takes away (invariant D13).
+ * the first state takes away (invariant D14).
  */
 export const gateTableName = "inet baton_gate";
 

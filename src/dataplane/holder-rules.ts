@@ -127,7 +127,8 @@ function taken(address: AgentAddress): string[] {
 function decideUnknown(scope: RuleScope, address: AgentAddress): string[] {
   const known = [
     `meta mark & ${formatMark(scope.host.marks.mask)} != 0 accept`,
-    "ct state != invalid accept",
+    // Without an answer it proves nothing: where tracking picks up connections midway, the packet made the entry itself.
+    "ct status seen-reply accept",
     ...taken(address),
     ...address.follows.map(({ link }) => `${inbound} @${setName.ofLink("own", link)} accept`),
     `tcp dport != @${setName.ofAddress("bound", address.private)} socket wildcard 0 accept`,

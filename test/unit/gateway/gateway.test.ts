@@ -63,25 +63,36 @@ function ordered(generation: bigint, state: GatewayState, change: Partial<Fence>
 }
 
 describe("a gateway that starts", () => {
-  test("on a fresh kernel closes the way, also for what the state on disk names", () => {
-    gateway.start(ordered(3n, before));
+  test("on a fresh kernel, without a state on disk, closes the way", () => {
+    gateway.start(undefined);
     expect(table.last?.rules).toContain("dropped_closed");
-    expect(table.last?.rules).toContain("203.0.113.0/25, 203.0.113.0/24");
+    expect(table.last?.rules).toContain("203.0.113.0/25");
     expect(table.last?.toPrivate.size).toBe(0);
     expect(gateway.status().applied).toBeUndefined();
     expect(gateway.notReady()).toHaveLength(1);
   });
 
-  test("after a reboot still refuses what is older than the state on disk", () => {
-    gateway.start(ordered(3n, before));
-    expect(gateway.apply(ordered(2n, after))).toBe(false);
-    expect(gateway.apply(ordered(3n, before))).toBe(true);
+  test("after a reboot is what it was, before anybody has told it so (F2)", () => {
+    const kept = ordered(3n, before);
+    gateway.start(kept);
+    expect(table.last?.toPrivate.size).toBe(2);
+    expect(table.last?.rules).not.toContain("dropped_closed");
+    expect(gateway.status().applied).toEqual(kept.fence);
     expect(gateway.notReady()).toEqual([]);
   });
 
-  test("takes up the state that stands in the kernel, when it is the one on disk", () => {
-    const kept = ordered(3n, before);
-    table.fence = kept.fence;
+  test("after a reboot still refuses what is older than the state on disk (F1)", () => {
+    gateway.start(ordered(3n, before));
+    expect(gateway.apply(ordered(2n, after))).toBe(false);
+    expect(gateway.apply(ordered(3n, after, { digest: "ff".repeat(32) }))).toBe(false);
+    expect(gateway.apply(ordered(4n, after, { term: 0n }))).toBe(false);
+    expect(table.written).toHaveLength(1);
+    expect(gateway.apply(ordered(3n, before))).toBe(true);
+  });
+
+  test.each([3n, 4n])("takes up generation %i from the disk where the kernel stands at 3", (generation) => {
+    table.fence = ordered(3n, before).fence;
+    const kept = ordered(generation, before);
     gateway.start(kept);
     expect(table.last?.toPrivate.size).toBe(2);
     expect(gateway.status().applied).toEqual(kept.fence);
@@ -91,7 +102,6 @@ describe("a gateway that starts", () => {
   test.each<[string, OrderedGatewayState | undefined]>([
     ["is not on disk", undefined],
     ["is newer than the one on disk", ordered(2n, after)],
-    ["is older than the one on disk", ordered(4n, after)],
   ])("touches nothing when the state in the kernel %s", (_, kept) => {
     table.fence = ordered(3n, before).fence;
     gateway.start(kept);

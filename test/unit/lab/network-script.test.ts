@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bridgeLines, cableLines, hostScript, portLines } from "../../../services/lab/network-script.ts";
+import { bridgeLines, cableLines, gateOf, hostScript, portLines } from "../../../services/lab/network-script.ts";
 import { defaultOptions } from "../../../services/lab/options.ts";
 import { type Host, hostNamed, planLab } from "../../../services/lab/plan.ts";
 
@@ -14,9 +14,20 @@ function host(name: string): Host {
 describe("the script of a lab's network", () => {
   it("makes both ends of a cable in their namespaces", () => {
     expect(cableLines(plan, [host("gw1")])).toEqual([
-      "netns add baton-gw1",
       "link add eth0 mtu 1400 address 02:ba:c6:33:64:01 netns baton-gw1 type veth peer name c-gw1 mtu 1400 netns baton-fabric",
       "link add eth1 mtu 1600 address 02:ba:0a:4d:00:01 netns baton-gw1 type veth peer name f-gw1 mtu 1600 netns baton-fabric",
+    ]);
+  });
+
+  it("shuts the gate of the packaging at the hosts that it is for", () => {
+    const names = ["client1", "gw1", "vm-a", "tracker1", "coordinator1", "nats1"];
+    expect(names.map((name) => gateOf(host(name)))).toEqual([
+      undefined,
+      "gateway-gate.nft",
+      "agent-gate.nft",
+      undefined,
+      undefined,
+      undefined,
     ]);
   });
 
