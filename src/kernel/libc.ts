@@ -16,6 +16,11 @@ const cSendTo = libc.func(
 const cReceive = libc.func("intptr_t recv(int fd, void *buffer, size_t length, int flags)");
 const cSetOption = libc.func("int setsockopt(int fd, int level, int name, const void *value, unsigned int length)");
 const cGetOption = libc.func("int getsockopt(int fd, int level, int name, void *value, void *length)");
+/** struct sock_fprog */
+koffi.struct("sock_fprog", { length: "uint16_t", instructions: "const void *" });
+const cAttachFilter = libc.func(
+  "int setsockopt(int fd, int level, int name, const sock_fprog *program, unsigned int length)",
+);
 const cMemoryFile = libc.func("int memfd_create(const char *name, unsigned int flags)");
 const cClose = libc.func("int close(int fd)");
 
@@ -25,6 +30,7 @@ export const messageFlag = { truncate: 0x20, dontWait: 0x40 } as const;
 export const optionLevel = { socket: 1, netlink: 270 } as const;
 export const socketOption = {
   receiveBuffer: 8,
+  attachFilter: 26,
   receiveTimeout: 20,
   receiveBufferForce: 33,
   mark: 36,
@@ -32,6 +38,8 @@ export const socketOption = {
 
 /** Signals that may interrupt one call before it is given up. */
 const maxInterrupts = 100;
+const filterProgramBytes = 16;
+const bytesPerInstruction = 8;
 const closeOnExec = 0o2000000;
 
 /** Bytes of the datagram (more than the buffer holds if it was cut), or why there is none. */
@@ -75,6 +83,13 @@ export class KernelSocket implements Disposable {
       if (errno !== "EINTR") throw new KernelError(`receive on ${this.#what}`, errno);
     }
     return "empty";
+  }
+
+  /** Lets only those datagrams through that the program of classic BPF accepts; `instructions`: struct sock_filter each. */
+  attachFilter(instructions: Uint8Array): void {
+    const program = { length: instructions.length / bytesPerInstruction, instructions };
+    if (cAttachFilter(this.#fd, optionLevel.socket, socketOption.attachFilter, program, filterProgramBytes) < 0)
+      throw this.#error("attach a filter to");
   }
 
   setOption(level: number, name: number, value: number | Uint8Array): void {

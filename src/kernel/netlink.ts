@@ -163,6 +163,11 @@ export class NetlinkSocket implements Disposable {
     this.#socket.setReceiveTimeout(timeoutMs);
   }
 
+  /** A program of classic BPF (struct sock_filter), which datagrams of events have to pass. */
+  attachFilter(instructions: Uint8Array): void {
+    this.#socket.attachFilter(instructions);
+  }
+
   /** Bytes that the kernel granted: all of them with CAP_NET_ADMIN, else up to net.core.rmem_max. */
   setReceiveBuffer(bytes: number): number {
     if (this.#socket.trySetOption(optionLevel.socket, socketOption.receiveBufferForce, bytes) !== undefined)

@@ -63,6 +63,11 @@ function receiveUntilStopped(source: EventSource): void {
   }
 }
 
+/** Wakes up early only when it is time to stop: what the main thread releases meanwhile makes no difference. */
+function gather({ gatherMs }: EventSource): void {
+  if (gatherMs !== undefined) Atomics.wait(control, controlWord.stop, 0, gatherMs);
+}
+
 /** Takes what is there. @param firstFlags whether to wait for the first datagram */
 function receiveBatch(
   source: EventSource,
@@ -74,6 +79,7 @@ function receiveBatch(
     if (typeof received !== "number") return { datagrams, end: received };
     if (received > buffer.length) return { datagrams, end: "overflow" };
     source.add(buffer.subarray(0, received));
+    if (datagrams === 0 && firstFlags === 0) gather(source);
   }
   return { datagrams: maxBatchDatagrams, end: "full" };
 }

@@ -12,6 +12,8 @@ import type { NetlinkSocket } from "./netlink.ts";
 export interface EventSource<Records = unknown> extends Disposable {
   /** Subscribed already; the worker sets its receive timeout. */
   readonly socket: NetlinkSocket;
+  /** The first datagram of a batch waits so long for others; none by default. */
+  readonly gatherMs?: number;
   /** Takes in one datagram, which is a view that is valid during the call only. Must bear any bytes. */
   add(datagram: Uint8Array): void;
   /** What was added since the last call, cloned to the main thread, and buffers to move there instead of copying. */

@@ -1,16 +1,33 @@
-/** `npm run bench -- NAME [--json]`: measurements in pairs, on this machine, in network namespaces. */
+/** `npm run bench -- NAME [--json]`: measurements on this machine, in network namespaces. */
 import { parseArgs } from "node:util";
+import { benchEvents, eventsDefaults, eventsTable } from "./events.ts";
 import { benchFollow, type FollowResult, gigabits } from "./follow.ts";
 
 const defaultPairs = 7;
 const defaultSeconds = 2;
 const wrongUsage = 2;
-const usage = `usage: npm run bench -- NAME [--json] [--pairs ${defaultPairs}] [--seconds ${defaultSeconds}]
+const usage = `usage: npm run bench -- NAME [--json] [OPTIONS]
 
   follow   throughput of followed connections against plain routing over the same extra hop
+             --pairs ${defaultPairs}  --seconds ${defaultSeconds}
+  events   what short connections cost an agent: processor time, messages, events lost
+             --rate ${eventsDefaults.rate} connections a second  --seconds ${eventsDefaults.seconds}
+             --budget ${eventsDefaults.messagesPerSecond} messages a second of the cluster
 `;
 
-function table(result: FollowResult): string {
+interface Surroundings {
+  readonly say: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+interface Output {
+  readonly result: unknown;
+  readonly table: string;
+}
+
+type Measurement = (surroundings: Surroundings) => Promise<Output>;
+
+function followTable(result: FollowResult): string {
   const lines = [`${result.subject}, against ${result.peer}`, ""];
   const head = ["", "pairs", "followed", "plain", "ratio: median", "min", "max"];
   lines.push(row(head));
@@ -33,21 +50,46 @@ function row(cells: readonly string[]): string {
 }
 
 /** Undefined: not to be understood. */
-function readArguments(): { name: string; json: boolean; pairs: number; seconds: number } | undefined {
+function readArguments(): { json: boolean; measure: Measurement } | undefined {
   try {
+    const option = { type: "string" } as const;
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { json: { type: "boolean" }, pairs: { type: "string" }, seconds: { type: "string" } },
+      options: { json: { type: "boolean" }, pairs: option, seconds: option, rate: option, budget: option },
     });
-    const pairs = Number(values.pairs ?? defaultPairs);
-    const seconds = Number(values.seconds ?? defaultSeconds);
     const [name, ...more] = positionals;
-    if (name !== "follow" || more.length > 0) return undefined;
-    if (!Number.isInteger(pairs) || pairs < 1 || pairs > 1_000 || !(seconds >= 0.5 && seconds <= 600)) return undefined;
-    return { name, json: values.json ?? false, pairs, seconds };
+    if (more.length > 0) return undefined;
+    const json = values.json ?? false;
+    if (name === "follow" && values.rate === undefined && values.budget === undefined) {
+      const pairs = within(values.pairs ?? defaultPairs, 1, 1_000);
+      const seconds = within(values.seconds ?? defaultSeconds, 0.5, 600);
+      return { json, measure: (surroundings) => follow(Math.trunc(pairs), seconds, surroundings) };
+    }
+    if (name !== "events" || values.pairs !== undefined) return undefined;
+    const rate = within(values.rate ?? eventsDefaults.rate, 1, 100_000);
+    const seconds = within(values.seconds ?? eventsDefaults.seconds, 1, 600);
+    const messagesPerSecond = within(values.budget ?? eventsDefaults.messagesPerSecond, 1, 1_000_000);
+    return { json, measure: (surroundings) => events({ rate, seconds, messagesPerSecond, ...surroundings }) };
   } catch {
     return undefined;
   }
+}
+
+/** Throws when it is no number of that range. */
+function within(text: string | number, min: number, max: number): number {
+  const value = Number(text);
+  if (!(value >= min && value <= max)) throw new RangeError(`${text}: expected ${min} to ${max}`);
+  return value;
+}
+
+async function follow(pairs: number, seconds: number, surroundings: Surroundings): Promise<Output> {
+  const result = await benchFollow({ pairs, seconds, ...surroundings });
+  return { result, table: followTable(result) };
+}
+
+async function events(options: Parameters<typeof benchEvents>[0]): Promise<Output> {
+  const result = await benchEvents(options);
+  return { result, table: eventsTable(result) };
 }
 
 async function main(): Promise<number> {
@@ -60,9 +102,8 @@ async function main(): Promise<number> {
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => controller.abort());
   const say = (line: string) => process.stderr.write(`${line}\n`);
   try {
-    const { pairs, seconds } = wanted;
-    const result = await benchFollow({ pairs, seconds, say, signal: controller.signal });
-    process.stdout.write(wanted.json ? `${JSON.stringify(result)}\n` : `\n${table(result)}\n`);
+    const { result, table } = await wanted.measure({ say, signal: controller.signal });
+    process.stdout.write(wanted.json ? `${JSON.stringify(result)}\n` : `\n${table}\n`);
     return 0;
   } catch (error) {
     process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
