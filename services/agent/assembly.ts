@@ -1,7 +1,5 @@
 /** Puts the agent's parts together. Who needs whom is here; what each does is in its own file. */
 import { randomBytes } from "node:crypto";
-import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
-import { connectBus } from "../../src/bus/nats.ts";
 import { logGroups } from "../../src/dataplane/names.ts";
 import { ConntrackEvents, conntrackUsage } from "../../src/kernel/conntrack.ts";
 import { NflogSubscription } from "../../src/kernel/nflog.ts";
@@ -18,7 +16,8 @@ import { version } from "../../src/runtime/version.ts";
 import { Agent } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
 import { DrainWatch } from "./drain-watch.ts";
-import { FlowObserver } from "./flow-observer.ts";
+import { type FlowEvents, openFlowEvents } from "./flow-events.ts";
+import type { FlowObserver } from "./flow-observer.ts";
 import { FollowSets } from "./follow-sets.ts";
 import { HostListings } from "./host-listings.ts";
 import type { KernelState } from "./kernel-state.ts";
@@ -38,6 +37,7 @@ export interface Parts {
   /** Begins to talk to the coordinators; once. */
   connect(): NodeClient<"agent">;
   readonly observer: FlowObserver;
+  readonly flowEvents: FlowEvents;
   readonly unknownPackets: UnknownPackets;
   readonly log: Logger;
 }
@@ -53,7 +53,8 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
   const channels = kernel.channels();
   const listings = resources.use(new HostListings());
   const trackers = resources.use(new TrackerClient(config.trackers));
-  const observer = observe(surroundings, boot, listings, resources);
+  const flowEvents = openFlowEvents({ config, boot, listings, log }, resources);
+  const { observer } = flowEvents;
   const unknownPackets = new UnknownPackets({
     lookup: (keys, signal) => trackers.lookup(keys, [], { signal }),
     run: (commands) => kernel.run(commands),
@@ -106,7 +107,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     agent.report();
     return client;
   };
-  return { agent, connect, observer, unknownPackets, log };
+  return { agent, connect, observer, flowEvents, unknownPackets, log };
 }
 
 /** Events of the kernel begin before the first state is applied, so that none is missed between a listing and them. */
@@ -131,28 +132,6 @@ export async function subscribe(
   const proofs = (packets: readonly LoggedPacket[]) => echo(packets, agent, raw, log);
   const groups = [logGroups.proofAtOwner];
   resources.use(await NflogSubscription.open({ groups, snapBytes: proofSnapBytes, handle: proofs, fail }));
-}
-
-function observe(
-  { config, log }: Surroundings,
-  boot: Uint8Array,
-  listings: HostListings,
-  resources: AsyncDisposableStack,
-): FlowObserver {
-  const bus = resources.use(connectBus({ servers: config.nats.servers, name: `agent ${config.name}` }));
-  const publisher = resources.use(
-    new FlowPublisher({
-      bus,
-      instance: config.name,
-      shards: config.shards,
-      boot,
-      onSnapshotNeeded: (shard, reason) => observer.publishShard(shard, reason),
-      onError: (error) => log.warn({ error }, "flow events wait for the bus"),
-    }),
-  );
-  const { name: instance, shards } = config;
-  const observer = new FlowObserver({ instance, shards, listings, sink: publisher, clock: systemClock, log });
-  return observer;
 }
 
 function echo(packets: readonly LoggedPacket[], agent: Agent, raw: RawIpv4Socket, log: Logger): void {

@@ -13,6 +13,7 @@ import { readStateFile } from "../../src/runtime/state-file.ts";
 import type { Agent } from "./agent.ts";
 import { assemble, type Parts, stateCodec, subscribe } from "./assembly.ts";
 import { type AgentConfig, agentConfigSchema } from "./config.ts";
+import { flowEventMetrics } from "./flow-events.ts";
 import { KernelState } from "./kernel-state.ts";
 import { agentMetrics } from "./metrics.ts";
 
@@ -105,6 +106,7 @@ async function admin(
   if (config.admin === undefined) return;
   const { agent } = parts;
   const registry = new Registry();
+  flowEventMetrics(registry, parts.flowEvents);
   agentMetrics(registry, { ...parts, connected: () => client.endpoint !== undefined });
   const ready = (): string[] => [
     ...(agent.fence === undefined ? ["no state from a coordinator yet"] : []),
