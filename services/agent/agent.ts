@@ -23,6 +23,7 @@ import type { FollowSets } from "./follow-sets.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { linkReport } from "./link-report.ts";
 import type { Marks } from "./marks.ts";
+import type { OfflineHook } from "./offline-hook.ts";
 import type { UnknownPackets } from "./unknown-packets.ts";
 
 export type AgentDesired = DesiredStateOf<"agent">;
@@ -34,6 +35,7 @@ export interface AgentParts {
   readonly unknownPackets: UnknownPackets;
   readonly drainWatch: DrainWatch;
   readonly marks: Marks;
+  readonly offlineHook: OfflineHook;
   readonly channels: readonly ChannelKind[];
   /** Keeps the state on the disk. */
   store(desired: AgentDesired): Promise<void>;
@@ -130,7 +132,7 @@ export class Agent {
   }
 
   report(): void {
-    const { marks, followSets, drainWatch } = this.#parts;
+    const { marks, followSets, drainWatch, offlineHook } = this.#parts;
     this.#parts.report({
       ...(this.fence !== undefined && { applied: this.fence }),
       faults: this.#fault === undefined ? [] : [this.#fault],
@@ -140,6 +142,7 @@ export class Agent {
       drains: drainWatch.reports(),
       links: this.#links,
       retired: [],
+      hooks: offlineHook.reports(),
     });
   }
 
@@ -200,13 +203,14 @@ export class Agent {
   }
 
   #tell(state: AgentState): void {
-    const { observer, followSets, unknownPackets, marks, drainWatch } = this.#parts;
+    const { observer, followSets, unknownPackets, marks, drainWatch, offlineHook } = this.#parts;
     this.#syncBoundPorts(state);
     observer.watch(state);
     unknownPackets.watch(state);
     followSets.sync(state.addresses);
     marks.sync(state.marks);
     drainWatch.count(state);
+    offlineHook.sync(state.offline);
   }
 
   #isNewlyFollowing(address: AgentAddress): boolean {

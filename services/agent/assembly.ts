@@ -1,10 +1,13 @@
 /** Puts the agent's parts together. Who needs whom is here; what each does is in its own file. */
 import { randomBytes } from "node:crypto";
 import { logGroups } from "../../src/dataplane/names.ts";
+import type { FlowKey } from "../../src/flow/flow.ts";
 import { ConntrackEvents, conntrackUsage } from "../../src/kernel/conntrack.ts";
 import { NflogSubscription } from "../../src/kernel/nflog.ts";
 import type { LoggedPacket } from "../../src/kernel/nflog-source.ts";
 import { RawIpv4Socket } from "../../src/kernel/raw-socket.ts";
+import { canDestroyTcpSockets, openSockDiag } from "../../src/kernel/sock-diag.ts";
+import { countTcpSockets, listTcpActivity } from "../../src/kernel/tcp-activity.ts";
 import type { NodeHello } from "../../src/node/status.ts";
 import { desiredStateCodec } from "../../src/rpc/desired-state.ts";
 import { NodeClient, type NodeClientEvent } from "../../src/rpc/node-client.ts";
@@ -22,7 +25,11 @@ import { FollowSets } from "./follow-sets.ts";
 import { HostListings } from "./host-listings.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { Marks } from "./marks.ts";
+import { OfflineHook } from "./offline-hook.ts";
+import { externalActivity, KernelConnections } from "./open-connections.ts";
 import { answerProof } from "./proof-echo.ts";
+import { SilenceWatch } from "./silence-watch.ts";
+import { SupersededSockets } from "./superseded-sockets.ts";
 import { UnknownPackets } from "./unknown-packets.ts";
 
 export interface Surroundings {
@@ -51,6 +58,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
   const { config, kernel, log, stateFile } = surroundings;
   const boot = randomBytes(16);
   const channels = kernel.channels();
+  const resets = canReset();
   const listings = resources.use(new HostListings());
   const trackers = resources.use(new TrackerClient(config.trackers));
   const flowEvents = openFlowEvents({ config, boot, listings, log }, resources);
@@ -75,11 +83,13 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     followSets: resources.use(followSets),
     unknownPackets,
     marks: resources.use(new Marks({ publish, onPublished: () => agent.report(), log })),
-    drainWatch: new DrainWatch({
-      listings,
-      observer,
-      destroy: (socket) => listings.destroy(socket),
-      clock: systemClock,
+    drainWatch: watchDrains(surroundings, { trackers, listings, observer, resets }, () => agent.report(), resources),
+    offlineHook: new OfflineHook({
+      command: config.offlineHook?.command,
+      timeoutMs: config.offlineHook?.timeoutMs ?? 0,
+      instance: config.name,
+      file: `${stateFile}.offline`,
+      onReport: () => agent.report(),
       log,
     }),
     channels,
@@ -100,6 +110,8 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     privateAddresses: config.privateAddresses,
     channels,
     publicMtu: 0,
+    offlineHook: config.offlineHook !== undefined,
+    resetsConnections: resets,
   });
   const onEvent = (event: NodeClientEvent): void => log.info(event, "coordinator");
   const connect = (): NodeClient<"agent"> => {
@@ -108,6 +120,45 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     return client;
   };
   return { agent, connect, observer, flowEvents, unknownPackets, log };
+}
+
+interface DrainSources {
+  readonly trackers: TrackerClient;
+  readonly listings: HostListings;
+  readonly observer: FlowObserver;
+  readonly resets: boolean;
+}
+
+function watchDrains(
+  { config, log }: Surroundings,
+  { trackers, listings, observer, resets }: DrainSources,
+  onCounted: () => void,
+  resources: AsyncDisposableStack,
+): DrainWatch {
+  const lookup = (keys: readonly FlowKey[], signal: AbortSignal) => trackers.lookup(keys, [], { signal });
+  const diag = resources.use(openSockDiag());
+  const silence = new SilenceWatch({
+    activity: (address, state) => externalActivity(listTcpActivity(diag, address.private), address, state),
+    sockets: countTcpSockets,
+    clock: systemClock,
+    log,
+  });
+  return new DrainWatch({
+    connections: resources.use(new KernelConnections()),
+    superseded: new SupersededSockets({ instance: config.name, lookup, clock: systemClock, log }),
+    silence: resources.use(silence),
+    opened: (address) => observer.opened(address),
+    destroy: (socket) => listings.destroy(socket),
+    resets,
+    onCounted,
+    clock: systemClock,
+    log,
+  });
+}
+
+function canReset(): boolean {
+  using diag = openSockDiag();
+  return canDestroyTcpSockets(diag);
 }
 
 /** Events of the kernel begin before the first state is applied, so that none is missed between a listing and them. */

@@ -43,6 +43,14 @@ export const agentConfigSchema = z.strictObject({
       scope: z.enum(["external", "all"]).default("external"),
     })
     .prefault({}),
+  /** Takes this host offline, at the end of a remap that asks for it; without it such remaps are refused. */
+  offlineHook: z
+    .strictObject({
+      /** Program and arguments; run without a shell. BATON_REMAP and BATON_INSTANCE are in its environment. */
+      command: z.array(z.string().min(1).max(4_096)).min(1).max(64),
+      timeoutMs: z.int().min(100).max(3_600_000).default(60_000),
+    })
+    .optional(),
   log: z.strictObject({ level: z.enum(logLevels).default("info") }).prefault({}),
 });
 

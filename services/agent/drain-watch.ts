@@ -1,23 +1,32 @@
 /**
  * Counts the connections that a source still serves, and resets them on demand.
  *
- * The truth is in the sockets: connection tracking forgets half-closed connections that live on. Only where this host
- * translates addresses itself (containers), a connection has no socket here, and its tracking entry counts.
+ * The truth is in the sockets: connection tracking forgets half-closed connections that live on (SPEC R8). Only where
+ * this host translates addresses itself (containers), a connection has no socket here, and its tracking entry counts.
+ * Listings take their time, in slices; a report tells what the last whole one has shown.
  */
 import type { IpAddress } from "../../src/flow/address.ts";
-import { createVantage, isTranslated, observeConntrack, observeSocket } from "../../src/flow/observe.ts";
 import type { TcpSocket } from "../../src/kernel/sock-diag-codec.ts";
 import type { AgentAddress, AgentState } from "../../src/node/state.ts";
 import type { DrainReport } from "../../src/node/status.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
-import type { FlowObserver, Listings } from "./flow-observer.ts";
+import type { OpenConnections } from "./open-connections.ts";
+import type { SilenceWatch } from "./silence-watch.ts";
+import type { SupersededSockets } from "./superseded-sockets.ts";
 
 export interface DrainWatchParts {
-  readonly listings: Listings;
-  readonly observer: FlowObserver;
+  readonly connections: OpenConnections;
+  readonly superseded: SupersededSockets;
+  readonly silence: Pick<SilenceWatch, "watch" | "longestMs">;
+  /** Connections opened here since the address came to its generation. */
+  opened(address: IpAddress): number;
   /** Resets a connection; false: it was gone already. */
   destroy(socket: TcpSocket): boolean;
+  /** This kernel can do that. */
+  readonly resets: boolean;
+  /** A listing is whole. */
+  readonly onCounted: () => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -31,27 +40,36 @@ interface Drain {
   readonly generation: bigint;
   atSwitch?: number;
   cut: number;
-  sockets: number;
+  superseded: number;
+  /** Of the last whole listing; absent: there was none yet. */
+  sockets?: number;
   translated: number;
   socketsDueMs: number;
   translatedDueMs: number;
+  cutting: boolean;
 }
 
 export class DrainWatch {
   readonly #parts: DrainWatchParts;
   readonly #drains = new Map<IpAddress, Drain>();
+  /** Private addresses whose connections were ended already. */
+  #discarded: readonly IpAddress[] = [];
   #reports: readonly DrainReport[] = [];
+  #listing: Promise<void> | undefined;
 
   constructor(parts: DrainWatchParts) {
     this.#parts = parts;
   }
 
-  /** Counts what the state asks for and is due. True: something differs from the last time. */
+  /** Begins to count what the state asks for and is due. True: something differs from the last time. */
   count(state: AgentState): boolean {
+    this.#parts.silence.watch(state);
     const watched = state.addresses.filter((address) => address.watchDrain || address.follows.length > 0);
     for (const address of this.#drains.keys())
       if (!watched.some((candidate) => candidate.address === address)) this.#drains.delete(address);
-    const reports = watched.map((address) => this.#report(address, state));
+    for (const address of watched) this.#drainOf(address);
+    this.#listing ??= this.#listDue(watched, state);
+    const reports = watched.flatMap((address) => this.#report(address));
     const same =
       reports.length === this.#reports.length && reports.every((report, i) => isSame(report, this.#reports[i]));
     this.#reports = reports;
@@ -62,58 +80,100 @@ export class DrainWatch {
     return this.#reports;
   }
 
-  #report(address: AgentAddress, state: AgentState): DrainReport {
+  #report(address: AgentAddress): DrainReport[] {
     const drain = this.#drainOf(address);
-    if (address.watchDrain) this.#list(address, state, drain);
-    const open = drain.sockets + drain.translated;
-    if (address.watchDrain && address.egress.kind === "channel") drain.atSwitch ??= open;
-    const opened = this.#parts.observer.opened(address.address);
-    const report = { address: address.address, generation: drain.generation, open, opened, cut: drain.cut };
-    return drain.atSwitch === undefined ? report : { ...report, atSwitch: drain.atSwitch };
+    if (address.watchDrain && drain.sockets === undefined) return [];
+    const longestSilenceMs = this.#parts.silence.longestMs(address.address);
+    const unresettable = address.cut ? drain.translated + (this.#parts.resets ? 0 : (drain.sockets ?? 0)) : 0;
+    const report = {
+      address: address.address,
+      generation: drain.generation,
+      open: (drain.sockets ?? 0) + drain.translated,
+      opened: this.#parts.opened(address.address),
+      cut: drain.cut,
+      superseded: drain.superseded,
+      unresettable,
+      ...(drain.atSwitch !== undefined && { atSwitch: drain.atSwitch }),
+      ...(longestSilenceMs !== undefined && { longestSilenceMs }),
+    };
+    return [report];
   }
 
   #drainOf(address: AgentAddress): Drain {
     const known = this.#drains.get(address.address);
     if (known?.generation === address.generation) return known;
-    const { generation } = address;
-    const drain = { generation, cut: 0, sockets: 0, translated: 0, socketsDueMs: 0, translatedDueMs: 0 };
+    const drain = {
+      generation: address.generation,
+      cut: 0,
+      superseded: 0,
+      translated: 0,
+      socketsDueMs: 0,
+      translatedDueMs: 0,
+      cutting: false,
+    };
     this.#drains.set(address.address, drain);
     return drain;
   }
 
-  #list(address: AgentAddress, state: AgentState, drain: Drain): void {
-    const { clock } = this.#parts;
-    const startMs = clock.monotonicMs();
-    if (startMs < drain.socketsDueMs && drain.atSwitch !== undefined) return;
-    const owned = new Map([[address.private, { address: address.address, generation: address.generation }]]);
-    const vantage = createVantage(owned, [...state.fabric, { address: state.probeSource, length: 32 }]);
-    // What this instance itself is only trying to open is not a connection of the public address.
-    const sockets = this.#parts.listings.sockets(address.private).filter((socket) => {
-      const change = observeSocket(socket, vantage);
-      return change !== undefined && change.state !== "closed" && socket.state !== "SYN_SENT";
-    });
-    if (address.cut) drain.cut += this.#cut(sockets);
-    drain.sockets = sockets.length;
-    drain.socketsDueMs = startMs + (clock.monotonicMs() - startMs) / listingShare;
-    if (startMs < drain.translatedDueMs) return;
-    const records = this.#parts.listings.connections(address.private);
-    const isLive = (record: (typeof records)[number]) =>
-      isTranslated(record) && (observeConntrack(record, vantage)?.state ?? "closed") !== "closed";
-    drain.translated = records.filter(isLive).length;
-    drain.translatedDueMs = startMs + Math.max(translatedIntervalMs, (clock.monotonicMs() - startMs) / listingShare);
+  #listDue(watched: readonly AgentAddress[], state: AgentState): Promise<void> | undefined {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const due = watched.filter((address) => address.watchDrain && isDue(this.#drainOf(address), address, nowMs));
+    const discarded = (state.discards ?? []).filter((own) => !this.#discarded.includes(own));
+    this.#discarded = state.discards ?? [];
+    if (due.length === 0 && discarded.length === 0) return undefined;
+    const work = async () => {
+      for (const address of due) await this.#list(address, state);
+      for (const own of discarded) await this.#discard(own, state);
+    };
+    return work()
+      .catch((error: unknown) => this.#parts.log.error({ error }, "connections could not be listed"))
+      .finally(() => {
+        this.#listing = undefined;
+        this.#parts.onCounted();
+      });
   }
 
-  #cut(sockets: readonly TcpSocket[]): number {
-    let cut = 0;
+  async #list(address: AgentAddress, state: AgentState): Promise<void> {
+    const { clock, connections } = this.#parts;
+    const drain = this.#drainOf(address);
+    const startMs = clock.monotonicMs();
+    const sockets = await connections.sockets(address, state);
+    if (address.cut && this.#parts.resets) drain.cut += this.#reset(sockets);
+    else if (address.egress.kind === "channel")
+      drain.superseded += this.#reset(await this.#parts.superseded.among(sockets, address));
+    drain.cutting = address.cut;
+    drain.sockets = sockets.length;
+    drain.socketsDueMs = startMs + (clock.monotonicMs() - startMs) / listingShare;
+    if (startMs >= drain.translatedDueMs) {
+      drain.translated = await connections.translated(address, state);
+      drain.translatedDueMs = startMs + Math.max(translatedIntervalMs, (clock.monotonicMs() - startMs) / listingShare);
+    }
+    if (address.egress.kind === "channel") drain.atSwitch ??= drain.sockets + drain.translated;
+  }
+
+  /** Nobody can reach these any more: packets of theirs end at the gateways, which have no place for their source. */
+  async #discard(own: IpAddress, state: AgentState): Promise<void> {
+    const sockets = await this.#parts.connections.socketsAt(own, state);
+    const ended = this.#parts.resets ? this.#reset(sockets) : 0;
+    this.#parts.log.info({ private: own, ended, left: sockets.length - ended }, "connections that were let go of");
+  }
+
+  #reset(sockets: readonly TcpSocket[]): number {
+    let ended = 0;
     for (const socket of sockets) {
       try {
-        if (this.#parts.destroy(socket)) cut++;
+        if (this.#parts.destroy(socket)) ended++;
       } catch (error) {
         this.#parts.log.error({ error }, "a connection could not be reset");
       }
     }
-    return cut;
+    return ended;
   }
+}
+
+/** A cut does not wait until it would be time for a listing. */
+function isDue(drain: Drain, address: AgentAddress, nowMs: number): boolean {
+  return drain.sockets === undefined || nowMs >= drain.socketsDueMs || (address.cut && !drain.cutting);
 }
 
 function isSame(left: DrainReport, right: DrainReport | undefined): boolean {
@@ -123,6 +183,9 @@ function isSame(left: DrainReport, right: DrainReport | undefined): boolean {
     left.open === right.open &&
     left.opened === right.opened &&
     left.atSwitch === right.atSwitch &&
-    left.cut === right.cut
+    left.cut === right.cut &&
+    left.superseded === right.superseded &&
+    left.unresettable === right.unresettable &&
+    left.longestSilenceMs === right.longestSilenceMs
   );
 }

@@ -36,6 +36,7 @@ const phase = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("finalizing"),
     outcome: endOutcome,
+    released: z.exactOptional(z.literal(true)),
     offline: z.exactOptional(z.literal(true)),
   }),
   z.strictObject({ kind: z.literal("completed"), outcome: endOutcome }),

@@ -46,7 +46,9 @@ const familyNumber = { 4: 2, 6: 10 } as const;
 const tcpProtocol = 6;
 const requestBytes = 56;
 const answerBytes = 72;
-const attributeNumber = { ipv6Only: 11, mark: 15 } as const;
+const attributeNumber = { tcpInfo: 2, ipv6Only: 11, mark: 15 } as const;
+/** struct tcp_info (linux/tcp.h): milliseconds since data, or an acknowledgement, last came. */
+const tcpInfoField = { lastDataReceived: 52, lastAckReceived: 56, end: 60 } as const;
 /** struct inet_diag_sockid, within a request at 8 and within an answer at 4. */
 const endsField = {
   sourcePort: 0,
@@ -56,7 +58,7 @@ const endsField = {
   device: 36,
   cookie: 40,
 } as const;
-const requestField = { family: 0, protocol: 1, states: 4, ends: 8 } as const;
+const requestField = { family: 0, protocol: 1, extensions: 2, states: 4, ends: 8 } as const;
 const answerField = { family: 0, state: 1, ends: 4, uid: 64, inode: 68 } as const;
 
 /** Asks for all sockets of one kernel family in the states. */
@@ -66,6 +68,37 @@ export function listRequest(socketFamily: AddressFamily, states: Iterable<TcpSoc
   const bytes = emptyRequest(socketFamily);
   viewOf(bytes).setUint32(requestField.states, mask, true);
   return bytes;
+}
+
+/** Asks for the same, each with its tcp_info. */
+export function activityRequest(socketFamily: AddressFamily, states: Iterable<TcpSocketState>): Uint8Array {
+  const bytes = listRequest(socketFamily, states);
+  bytes[requestField.extensions] = 1 << (attributeNumber.tcpInfo - 1);
+  return bytes;
+}
+
+/** When something last came from the other end of a socket. */
+export interface TcpActivity {
+  readonly cookie: bigint;
+  readonly remote: IpAddress;
+  /** Since data or an acknowledgement, whichever came later, milliseconds; in steps of the kernel's clock tick. */
+  readonly idleMs: number;
+}
+
+/** Undefined for what is malformed, or has no tcp_info. */
+export function decodeActivity(payload: Uint8Array): TcpActivity | undefined {
+  if (payload.length < answerBytes) return undefined;
+  const info = decodeAttributes(payload.subarray(answerBytes))?.bytes(attributeNumber.tcpInfo);
+  if (info === undefined || info.length < tcpInfoField.end) return undefined;
+  const ends = answerField.ends;
+  const times = viewOf(info);
+  const data = times.getUint32(tcpInfoField.lastDataReceived, true);
+  const acknowledgement = times.getUint32(tcpInfoField.lastAckReceived, true);
+  return {
+    cookie: viewOf(payload).getBigUint64(ends + endsField.cookie, true),
+    remote: addressAt(payload, ends + endsField.destination, payload[answerField.family] === familyNumber[4] ? 4 : 6),
+    idleMs: Math.min(data, acknowledgement),
+  };
 }
 
 /**

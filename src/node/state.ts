@@ -25,6 +25,8 @@ export interface AgentState {
   readonly marks: readonly MarkRequest[];
   /** Run the command that takes this host offline, once for this id. */
   readonly offline?: string;
+  /** Private addresses whose connections with external peers were let go of. */
+  readonly discards?: readonly IpAddress[];
 }
 
 export type Egress =

@@ -142,7 +142,7 @@ export function releaseDraining(state: Draining, _event: EventOf<"release">, con
   }
   const { flows } = state.live;
   const lost = amend(state, { flows: withClosed({ ...flows, lost: flows.lost + flows.remaining, remaining: 0 }) });
-  return enter(lost, { kind: "finalizing", outcome: endOutcome(state) }, context);
+  return enter(lost, { kind: "finalizing", outcome: endOutcome(state), released: true }, context);
 }
 
 export function moveDeadline(state: Draining, event: EventOf<"deadline">, context: Context): Step {

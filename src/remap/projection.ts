@@ -43,8 +43,17 @@ export function projectAgent(name: string, chains: readonly Chain[], config: Pro
   marks.sort((a, b) => compare(a.id, b.id));
   const { fabric, probeSource } = config;
   const offline = chains.flatMap((chain) => offlineOrder(name, chain)).sort(compare)[0];
-  const orders = offline === undefined ? { marks } : { marks, offline };
+  const discards = chains.flatMap((chain) => discardsOf(name, chain)).sort(compare);
+  const orders = { marks, ...(offline !== undefined && { offline }), ...(discards.length > 0 && { discards }) };
   return { fabric, probeSource, addresses, links: [...links.values()].sort((a, b) => a.id - b.id), ...orders };
+}
+
+/** Private addresses of connections that a release has let go of; not once the instance has a part again. */
+function discardsOf(name: string, chain: Chain): IpAddress[] {
+  if (roleOf(name, chain) !== undefined) return [];
+  return chain.flipped.flatMap(({ record: { source, sourcePrivate, phase } }) =>
+    source === name && phase.kind === "finalizing" && phase.released === true ? [sourcePrivate] : [],
+  );
 }
 
 /** The remap whose last act is that its source goes offline. */

@@ -44,8 +44,11 @@ export type PhaseState =
   | { readonly kind: "arming" }
   | { readonly kind: "switching"; readonly stage: SwitchStage }
   | { readonly kind: "draining"; readonly cut: boolean }
-  /** `offline`: nothing of the remap is left, and the source is being taken offline. */
-  | { readonly kind: "finalizing"; readonly outcome: EndOutcome; readonly offline?: true }
+  /**
+   * - `released`: the source has connections that were let go of
+   * - `offline`: nothing of the remap is left, and the source is being taken offline
+   */
+  | { readonly kind: "finalizing"; readonly outcome: EndOutcome; readonly released?: true; readonly offline?: true }
   | { readonly kind: "completed"; readonly outcome: EndOutcome }
   | { readonly kind: "aborting"; readonly why: BatonError }
   | { readonly kind: "aborted"; readonly why: BatonError };

@@ -108,6 +108,7 @@ export function agentStateToProto(state: AgentState): AgentStateMessage {
     links: state.links.map(linkToProto),
     marks: state.marks.map((mark) => ({ ...mark })),
     offline: state.offline ?? "",
+    discards: [...(state.discards ?? [])],
   };
 }
 
@@ -178,6 +179,9 @@ function readAgentState(message: AgentStateMessage): AgentState {
       snapshot: mark.snapshot,
     })),
     ...(message.offline !== "" && { offline: readId("offline", message.offline) }),
+    ...(message.discards.length > 0 && {
+      discards: readList("discards", message.discards, limits.addressesMax, (text, field) => readAddress(field, text)),
+    }),
   };
   checkLinksExist(state);
   return state;

@@ -346,9 +346,14 @@ describe("the end of a drain", () => {
     await cluster.tick(60_000);
     expect(now().phase).toBe("draining");
     for (const node of cluster.nodes) node.onApply = undefined;
+    const discarded: string[] = [];
+    const source = cluster.node("vm-a");
+    source.onApply = () => void discarded.push(...(source.agentState?.discards ?? []));
     void cluster.remaps.command(id, { kind: "release", by: "me" }, "me");
     await cluster.until(() => now().phase === "completed");
     expect(now()).toMatchObject({ flows: { lost: 5, remaining: 0 } });
+    expect(discarded).toEqual(["10.77.0.11"]);
+    expect(cluster.node("vm-a").agentState).not.toHaveProperty("discards");
   });
 
   it("the deadline can be moved, and taken away", async () => {

@@ -202,6 +202,11 @@ export interface AgentState {
   marks: MarkRequest[];
   /** Run the command that takes this host offline, once for this id, and report it in `hooks`; empty: don't. */
   offline: string;
+  /**
+   * Private addresses whose connections with external peers were let go of: nobody can reach them any more, so they are
+   * ended.
+   */
+  discards: string[];
 }
 
 /** A public address that this instance holds, is to hold, or still owns flows of. */
@@ -1203,7 +1208,7 @@ export const DesiredState: MessageFns<DesiredState> = {
 };
 
 function createBaseAgentState(): AgentState {
-  return { fabric: [], probeSource: "", addresses: [], links: [], marks: [], offline: "" };
+  return { fabric: [], probeSource: "", addresses: [], links: [], marks: [], offline: "", discards: [] };
 }
 
 export const AgentState: MessageFns<AgentState> = {
@@ -1225,6 +1230,9 @@ export const AgentState: MessageFns<AgentState> = {
     }
     if (message.offline !== "") {
       writer.uint32(50).string(message.offline);
+    }
+    for (const v of message.discards) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -1290,6 +1298,14 @@ export const AgentState: MessageFns<AgentState> = {
             message.offline = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.discards.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1316,6 +1332,7 @@ export const AgentState: MessageFns<AgentState> = {
       links: globalThis.Array.isArray(object?.links) ? object.links.map((e: any) => Link.fromJSON(e)) : [],
       marks: globalThis.Array.isArray(object?.marks) ? object.marks.map((e: any) => MarkRequest.fromJSON(e)) : [],
       offline: isSet(object.offline) ? globalThis.String(object.offline) : "",
+      discards: globalThis.Array.isArray(object?.discards) ? object.discards.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -1339,6 +1356,9 @@ export const AgentState: MessageFns<AgentState> = {
     if (message.offline !== "") {
       obj.offline = message.offline;
     }
+    if (message.discards?.length) {
+      obj.discards = message.discards;
+    }
     return obj;
   },
 
@@ -1353,6 +1373,7 @@ export const AgentState: MessageFns<AgentState> = {
     message.links = object.links?.map((e) => Link.fromPartial(e)) || [];
     message.marks = object.marks?.map((e) => MarkRequest.fromPartial(e)) || [];
     message.offline = object.offline ?? "";
+    message.discards = object.discards?.map((e) => e) || [];
     return message;
   },
 };
