@@ -35,7 +35,7 @@ export async function run(options: RunOptions): Promise<number> {
   }
   const config = loaded.value;
   if (options.printConfig) {
-    process.stdout.write(printConfig(config, []));
+    process.stdout.write(printConfig(agentConfigSchema, config));
     return 0;
   }
   const log = createLog({ service: "agent", name: config.name, level: config.log.level });

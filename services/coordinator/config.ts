@@ -1,20 +1,19 @@
 /** Configuration of a coordinator. */
 import { z } from "zod";
-import { type Prefix, parsePrefix } from "../../src/flow/address.ts";
 import { shardsMax } from "../../src/flow/events.ts";
-import { addressField, endpointField, listenField, nameField, natsField } from "../../src/rpc/config-fields.ts";
+import {
+  addressField,
+  endpointField,
+  listenField,
+  nameField,
+  natsField,
+  prefixField,
+} from "../../src/rpc/config-fields.ts";
 import { logLevels } from "../../src/runtime/log.ts";
 
 const boundMsMax = 600_000;
 const trackersMsMax = 86_400_000;
 const gibibyte = 1_073_741_824;
-
-const prefixField = z.string().transform((text, context): Prefix => {
-  const parsed = parsePrefix(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue({ code: "custom", message: "a network prefix", input: text });
-  return z.NEVER;
-});
 
 export const coordinatorConfigSchema = z.strictObject({
   /** Name of the coordinator, unique in the cluster. */

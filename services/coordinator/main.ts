@@ -47,7 +47,7 @@ export async function run(options: RunOptions): Promise<number> {
     return 2;
   }
   if (options.printConfig) {
-    process.stdout.write(printConfig(loaded.value, []));
+    process.stdout.write(printConfig(coordinatorConfigSchema, loaded.value));
     return 0;
   }
   const log = createLog({ service: "coordinator", name: loaded.value.name, level: loaded.value.log.level });

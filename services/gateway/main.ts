@@ -57,7 +57,7 @@ export async function run(options: GatewayRun): Promise<number> {
   }
   const config = loaded.value;
   if (options.printConfig) {
-    process.stdout.write(printConfig(config, []));
+    process.stdout.write(printConfig(gatewayConfigSchema, config));
     return 0;
   }
   const log = createLog({ service: "gateway", name: config.name, level: config.log.level });

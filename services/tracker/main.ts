@@ -10,7 +10,7 @@ import { serveAdmin } from "../../src/runtime/admin.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
-import { isAbort, retry } from "../../src/runtime/retry.ts";
+import { isAbort, retry, sleep } from "../../src/runtime/retry.ts";
 import { version } from "../../src/runtime/version.ts";
 import { FlowStore } from "../../src/tracker/level.ts";
 import { StoreKeeper } from "../../src/tracker/store-keeper.ts";
@@ -30,6 +30,7 @@ const duplicateWindowMs = 120_000;
 const lagReadyMax = 256;
 const retryInitialMs = 100;
 const retryMaxMs = 2_000;
+const streamCheckMs = 5_000;
 /** The epoch of the assignment that every tracker computes from the same configuration. */
 const firstEpoch = 1n;
 
@@ -41,7 +42,7 @@ export async function run(options: RunOptions): Promise<number> {
     return 2;
   }
   if (options.printConfig) {
-    process.stdout.write(printConfig(loaded.value, []));
+    process.stdout.write(printConfig(trackerConfigSchema, loaded.value));
     return 0;
   }
   const log = createLog({ service: "tracker", name: loaded.value.name, level: loaded.value.log.level });
@@ -77,7 +78,7 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
   log.info({ version, shards: tracker.status().length }, "started");
   try {
     await ensureFlowStream(bus, config, log, signal);
-    await keeper.run(signal);
+    await Promise.all([keeper.run(signal), keepFlowStream(bus, config, log, signal)]);
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
   }
@@ -90,6 +91,14 @@ function reasonsNotReady(bus: NatsBus, tracker: Tracker, keeper: StoreKeeper): s
   if (behind.length === 0) return [];
   const shards = behind.map(({ shard }) => shard).join(", ");
   return [`${behind.length} shards are more than ${lagReadyMax} messages behind the stream: ${shards}`];
+}
+
+/** A stream that was deleted, or lost with its server's disk, is made anew. */
+async function keepFlowStream(bus: NatsBus, config: TrackerConfig, log: Logger, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await sleep(streamCheckMs, signal);
+    await ensureFlowStream(bus, config, log, signal);
+  }
 }
 
 async function ensureFlowStream(bus: NatsBus, config: TrackerConfig, log: Logger, signal: AbortSignal): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify } from "yaml";
-import type { z } from "zod";
+import { z } from "zod";
 import { type EnvOverride, envOverrides } from "./config-env.ts";
 
 export type LoadedConfig<T> =
@@ -20,8 +20,11 @@ const foundCharactersMax = 60;
 /** YAML aliases that are followed; none is needed. */
 const aliasesMax = 100;
 
-/** The last part of a path whose value must not appear in an error. */
+/** The last part of a path whose value must not appear in an error, or in print. */
 const secretName = /password|secret|token|credential|seed|key$/i;
+/** As in nats://user:password@host. */
+const userInUrl = /\/\/[^/@]+@/;
+const hidden = "(hidden)";
 
 export function loadConfig<T>(schema: z.ZodType<T>, file: string, env: NodeJS.ProcessEnv): LoadedConfig<T> {
   const text = readConfigText(file);
@@ -54,11 +57,12 @@ export function parseConfig<T>(
   return { ok: false, errors: result.error.issues.flatMap((issue) => describe(issue, place)) };
 }
 
-/** The configuration as YAML, with each of `secretPaths` ("nats.password", "keys.*") hidden. */
-export function printConfig(value: unknown, secretPaths: readonly string[]): string {
-  const shown = structuredClone(value);
-  for (const path of secretPaths) hide(shown, path.split("."));
-  return stringify(shown);
+/** The configuration as a file that would be read as the same one, but for its secrets. */
+export function printConfig<T>(schema: z.ZodType<T>, value: T): string {
+  return stringify(z.encode(schema, value), (key, setting: unknown) => {
+    if (secretName.test(String(key)) && setting !== undefined) return hidden;
+    return typeof setting === "string" ? setting.replace(userInUrl, `//${hidden}@`) : setting;
+  });
 }
 
 /** Sections on the way are made; where something else stands there, it stays, and the schema will say so. */
@@ -69,16 +73,6 @@ function setAt(target: unknown, [head, ...rest]: readonly string[], value: unkno
   else {
     record[head] ??= {};
     setAt(record[head], rest, value);
-  }
-}
-
-function hide(value: unknown, [head, ...rest]: readonly string[]): void {
-  if (head === undefined || typeof value !== "object" || value === null) return;
-  const record = value as Record<string, unknown>;
-  for (const key of head === "*" ? Object.keys(record) : [head]) {
-    if (record[key] === undefined) continue;
-    if (rest.length === 0) record[key] = "(hidden)";
-    else hide(record[key], rest);
   }
 }
 
