@@ -42,7 +42,7 @@ afterEach(() => {
 });
 
 describe("a member whose process is stopped by SIGSTOP", () => {
-  it("for five seconds is suspected, not buried, refutes, and buries nobody itself", async () => {
+  it("until it is suspected refutes when it is let go, is not buried, and buries nobody itself", async () => {
     const all = await startCluster(5);
     const [paused, ...others] = all as [Process, ...Process[]];
     paused.child.kill("SIGSTOP");
