@@ -45,6 +45,8 @@ export interface Parts {
   connect(): NodeClient<"agent">;
   readonly observer: FlowObserver;
   readonly flowEvents: FlowEvents;
+  /** Of the kernel, for events of connections. */
+  readonly eventBufferBytes: number;
   readonly unknownPackets: UnknownPackets;
   readonly log: Logger;
 }
@@ -119,7 +121,8 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     agent.report();
     return client;
   };
-  return { agent, connect, observer, flowEvents, unknownPackets, log };
+  const { eventBufferBytes } = config.conntrack;
+  return { agent, connect, observer, flowEvents, eventBufferBytes, unknownPackets, log };
 }
 
 interface DrainSources {
@@ -174,6 +177,7 @@ export async function subscribe(
       handle: (rows) => observer.onConnections(rows),
       overflow: () => observer.onOverflow(),
       fail,
+      receiveBufferBytes: parts.eventBufferBytes,
     }),
   );
   const unknown = (packets: readonly LoggedPacket[]) => {

@@ -1,7 +1,9 @@
 /** Configuration of an agent. */
 import { z } from "zod";
+import { defaultBufferedMax } from "../../src/bus/flow-publisher.ts";
 import { defaultMarkMask, markLayout } from "../../src/dataplane/mark.ts";
 import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
+import { conntrackReceiveBufferBytes } from "../../src/kernel/conntrack.ts";
 import { addressField, endpointField, listenField, nameField, natsField } from "../../src/rpc/config-fields.ts";
 import { logLevels } from "../../src/runtime/log.ts";
 
@@ -31,6 +33,8 @@ export const agentConfigSchema = z.strictObject({
       windowMaxMs: z.int().min(0).max(60_000).default(defaultFlushLimits.windowMaxMs),
       /** Of the whole cluster, the same everywhere: while there are more, everyone's changes gather for longer. */
       messagesPerSecond: z.int().min(1).max(1_000_000).default(defaultFlushLimits.messagesPerSecond),
+      /** Changes that may wait while NATS is away; with more they are dropped, and made up for by a snapshot. */
+      waitingMax: z.int().min(1).max(10_000_000).default(defaultBufferedMax),
     })
     .prefault({})
     .refine(({ windowMinMs, windowMaxMs }) => windowMinMs <= windowMaxMs, {
@@ -41,6 +45,8 @@ export const agentConfigSchema = z.strictObject({
     .strictObject({
       /** `all` where rules of the host's own rely on the tracking of connections within the fabric. */
       scope: z.enum(["external", "all"]).default("external"),
+      /** What the kernel keeps of events while the agent does not read them; with more all connections are listed anew. */
+      eventBufferBytes: z.int().min(65_536).max(1_073_741_824).default(conntrackReceiveBufferBytes),
     })
     .prefault({}),
   /** Takes this host offline, at the end of a remap that asks for it; without it such remaps are refused. */

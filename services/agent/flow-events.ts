@@ -32,6 +32,7 @@ export function openFlowEvents(parts: FlowEventsParts, resources: AsyncDisposabl
       shards,
       boot,
       flush: config.events,
+      bufferedMax: config.events.waitingMax,
       digestOf: (shard) => observer.digestOf(shard),
       onSnapshotNeeded: (shard, reason) => observer.publishShard(shard, reason),
       onError: (error) => log.warn({ error }, "flow events wait for the bus"),
@@ -59,6 +60,11 @@ export function flowEventMetrics(registry: Registry, { observer, publisher }: Fl
   gauge("flow_overflows", "Times that the kernel had more events than it could hand over.", () => observer.overflows);
   gauge("flow_messages", "Messages of flow events stored since the agent has started.", () => publisher.messages);
   gauge("flow_changes_waiting", "Changes of flows that wait for the bus.", () => publisher.buffered);
+  gauge(
+    "flow_changes_dropped",
+    "Changes of flows that found no room, made up for by snapshots.",
+    () => publisher.dropped,
+  );
   gauge("flow_window_seconds", "How long changes gather now.", () => publisher.windowMs / 1_000);
   gauge(
     "cluster_flow_messages_per_second",

@@ -76,11 +76,17 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
   });
   await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
   log.info({ version, shards: tracker.status().length }, "started");
+  const ended = new AbortController();
+  let keeping: Promise<void> | undefined;
   try {
     await ensureFlowStream(bus, config, log, signal);
-    await Promise.all([keeper.run(signal), keepFlowStream(bus, config, log, signal)]);
+    keeping = keepFlowStream(bus, config, log, AbortSignal.any([signal, ended.signal]));
+    await keeper.run(signal);
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
+  } finally {
+    ended.abort();
+    await keeping;
   }
 }
 
@@ -95,9 +101,13 @@ function reasonsNotReady(bus: NatsBus, tracker: Tracker, keeper: StoreKeeper): s
 
 /** A stream that was deleted, or lost with its server's disk, is made anew. */
 async function keepFlowStream(bus: NatsBus, config: TrackerConfig, log: Logger, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    await sleep(streamCheckMs, signal);
-    await ensureFlowStream(bus, config, log, signal);
+  try {
+    for (;;) {
+      await sleep(streamCheckMs, signal);
+      await ensureFlowStream(bus, config, log, signal);
+    }
+  } catch (error) {
+    if (!isAbort(error, signal)) throw error;
   }
 }
 

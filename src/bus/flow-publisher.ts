@@ -73,6 +73,7 @@ export class FlowPublisher implements AsyncDisposable {
   readonly #told = new Set<number>();
   #ticks = 0;
   #messages = 0;
+  #dropped = 0;
   readonly #pumps = new Map<number, Promise<void>>();
   readonly #waiting = new Map<Ticket, PromiseWithResolvers<bigint>>();
   /** Shards whose snapshot was asked for within the pace, and why once more since. */
@@ -107,6 +108,11 @@ export class FlowPublisher implements AsyncDisposable {
     return this.#messages;
   }
 
+  /** Changes that found no room since the start, while the bus was away; those that were waiting then are not counted. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
   /** Changes that wait for the bus. */
   get buffered(): number {
     return this.#sequencer.buffered;
@@ -127,6 +133,7 @@ export class FlowPublisher implements AsyncDisposable {
   change(change: FlowChange): ChangeOutcome {
     const shard = shardOf(change.key.address, this.#options.shards);
     const outcome = this.#sequencer.change(change);
+    if (outcome === "overflow") this.#dropped++;
     if (outcome === "full") this.#pump(shard);
     else if (outcome === "buffered") this.#flushLater(shard);
     else this.#overflowed(shard);
