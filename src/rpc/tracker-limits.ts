@@ -2,8 +2,8 @@
 
 /** Keys of one look-up. */
 export const lookupKeysMax = 10_000;
-/** Flows in one message of a stream. */
-export const flowsPerPage = 1_000;
+/** Flows in one message of a stream: some 2 ms of work at either end, so that nobody else waits long for theirs. */
+export const flowsPerPage = 250;
 /** Changes that one watcher may leave unread. */
 export const unreadChangesMax = 100_000;
 /** Addresses and owners in one count. */

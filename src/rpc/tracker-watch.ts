@@ -86,12 +86,12 @@ async function* snapshotPages(
   const positions = watchPositionsToProto([position]);
   const pages = flows.length === 0 ? [[]] : [...pagesOf(flows)];
   for (const [index, page] of pages.entries()) {
+    // A page costs some milliseconds; who asks meanwhile must not wait for all of them.
+    await nextTurn();
     yield {
       content: { $case: "snapshot", value: { flows: page.map(flowToProto), positions } },
       snapshotComplete: index === pages.length - 1,
     };
-    // A page costs some milliseconds; who asks meanwhile must not wait for all of them.
-    await nextTurn();
   }
 }
 

@@ -12,6 +12,7 @@ import { dial, serverStream, unary } from "../../../src/rpc/client.ts";
 import { fromServiceError } from "../../../src/rpc/errors.ts";
 import { type GrpcServer, serveGrpc } from "../../../src/rpc/server.ts";
 import { TrackerClient, type WatchEvent } from "../../../src/rpc/tracker-client.ts";
+import { flowsPerPage } from "../../../src/rpc/tracker-limits.ts";
 import { trackerService } from "../../../src/rpc/tracker-server.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
@@ -209,7 +210,7 @@ describe("trackers asked through their client", () => {
   });
 
   test("list all flows in pages, or those of an owner, of a peer, up to a limit", async () => {
-    const rows = Array.from({ length: 2_500 }, (_, port) => rowOf(port));
+    const rows = Array.from({ length: 10 * flowsPerPage }, (_, port) => rowOf(port));
     const sequence = await speaker.say(changes(...rows));
     const atLeast = [{ shard, sequence }];
     const list = async (query: object): Promise<number[]> => {
@@ -217,8 +218,8 @@ describe("trackers asked through their client", () => {
       for await (const page of client.list({ address: publicAddress, atLeast, ...query })) sizes.push(page.length);
       return sizes;
     };
-    expect(await list({})).toEqual([1_000, 1_000, 500]);
-    expect(await list({ owner: "vm-a", limit: 1_200 })).toEqual([1_000, 200]);
+    expect(await list({})).toEqual(Array(10).fill(flowsPerPage));
+    expect(await list({ owner: "vm-a", limit: flowsPerPage + 200 })).toEqual([flowsPerPage, 200]);
     expect(await list({ owner: "vm-b" })).toEqual([]);
     expect(await list({ peer: ip("192.0.2.1") })).toEqual([]);
   });
@@ -294,14 +295,15 @@ describe("trackers asked through their client", () => {
   });
 
   test("give a large snapshot in parts, of which the first and last are marked", async () => {
-    const sequence = await speaker.say(changes(...Array.from({ length: 2_500 }, (_, port) => rowOf(port))));
+    const rows = Array.from({ length: 2 * flowsPerPage + 100 }, (_, port) => rowOf(port));
+    const sequence = await speaker.say(changes(...rows));
     await using watch = watching({ atLeast: [{ shard, sequence }] });
     await watch.until(() => watch.events.length >= 3, "the snapshot");
     const parts = watch.events.map((it) => it.kind === "snapshot" && [it.flows.length, it.first, it.complete]);
     expect(parts).toEqual([
-      [1_000, true, false],
-      [1_000, false, false],
-      [500, false, true],
+      [flowsPerPage, true, false],
+      [flowsPerPage, false, false],
+      [100, false, true],
     ]);
   });
 
