@@ -60,7 +60,7 @@ export class Coordinator {
 
   /** It can answer, or say who does. */
   get settled(): boolean {
-    return this.#leader !== undefined || this.#election?.leaderEndpoint() !== undefined;
+    return this.#leader !== undefined || this.#otherLeader() !== undefined;
   }
 
   /** Follows and leads until the signal aborts. */
@@ -227,8 +227,14 @@ export class Coordinator {
     return leader === undefined ? { ok: false, error: this.notLeader() } : await work(leader);
   }
 
-  notLeader(): DetailedError {
+  /** A lease of an earlier process at this endpoint leads nobody anywhere. */
+  #otherLeader(): string | undefined {
     const endpoint = this.#election?.leaderEndpoint();
+    return endpoint === this.#options.endpoint ? undefined : endpoint;
+  }
+
+  notLeader(): DetailedError {
+    const endpoint = this.#otherLeader();
     const trouble = this.#options.storeTrouble();
     if (trouble !== undefined)
       return { code: "NOT_LEADER", message: `${this.#options.name} does not lead, for it has ${trouble}` };

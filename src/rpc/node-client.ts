@@ -68,7 +68,7 @@ export class NodeClient<K extends NodeKind> implements AsyncDisposable {
     this.#running = this.#run(this.#end.signal);
   }
 
-  /** Of the coordinator that the node is connected to; undefined: none. */
+  /** Of the coordinator that has welcomed the node; undefined: none. */
   get endpoint(): string | undefined {
     return this.#endpoint;
   }
@@ -140,11 +140,15 @@ export class NodeClient<K extends NodeKind> implements AsyncDisposable {
     stream.once("error", resolve);
     stream.once("end", () => resolve(undefined));
 
+    stream.once("metadata", () => {
+      if (this.#stream !== stream) return;
+      this.#endpoint = endpoint;
+      this.#options.onEvent({ kind: "connected", endpoint });
+    });
+
     this.#stream = stream;
-    this.#endpoint = endpoint;
     this.#congested = !stream.write({ report: { $case: "hello", value: helloToProto(this.#options.hello()) } });
     this.#flush();
-    this.#options.onEvent({ kind: "connected", endpoint });
     const error = await ended;
     this.#stream = undefined;
     this.#endpoint = undefined;

@@ -2,7 +2,7 @@
  * The coordinator's end of NodeService.Connect: a stream becomes a hello, then statuses, with states going the other
  * way. What can't be read ends the stream, and the node comes again.
  */
-import type { ServerDuplexStream } from "@grpc/grpc-js";
+import { Metadata, type ServerDuplexStream } from "@grpc/grpc-js";
 import { type NodeDirective, type NodeReport, NodeServiceService } from "../gen/baton/v1/node.ts";
 import type { NodeHello, NodeStatus } from "../node/status.ts";
 import { type DetailedError, toServiceError } from "./errors.ts";
@@ -69,6 +69,8 @@ function serve(call: Call, greet: Greet): void {
     const greeting = greet(hello.value, stream);
     if (greeting.kind === "refused") return stream.end(greeting.error);
     listener = greeting.listener;
+    // The node learns now that it is welcome, though there may be no order for it for a long time.
+    call.sendMetadata(new Metadata());
   });
   call.once("cancelled", close);
   call.once("error", close);

@@ -69,7 +69,7 @@ describe("a node's stream", () => {
     client.report({ ...emptyStatus, retired: [] });
     expect(await coordinator.node()).toEqual(hello);
     await coordinator.status("the first status", () => true);
-    expect(client.endpoint).toBe(coordinator.endpoint);
+    await until("the welcome", () => client.endpoint === coordinator.endpoint);
   });
 
   test("delivers a state as it was sent", async () => {
@@ -128,7 +128,7 @@ describe("a node's stream", () => {
     follower.refusal = { code: "NOT_LEADER", message: "ask the leader", details: { leader: leader.endpoint } };
     await using client = connect(follower.endpoint);
     await leader.node();
-    expect(client.endpoint).toBe(leader.endpoint);
+    await until("the welcome", () => client.endpoint === leader.endpoint);
     expect(follower.hellos).toHaveLength(1);
   });
 
@@ -136,7 +136,7 @@ describe("a node's stream", () => {
     await using alive = await FakeCoordinator.open(endpoint("alive"));
     await using client = connect(endpoint("dead"), alive.endpoint);
     await alive.node();
-    expect(client.endpoint).toBe(alive.endpoint);
+    await until("the welcome", () => client.endpoint === alive.endpoint);
   });
 
   test("answers a state for another kind of node with a fault, until a right one comes", async () => {
