@@ -26,9 +26,11 @@ export async function serveAdmin(options: AdminOptions): Promise<AdminServer> {
     });
   });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.listen.port, options.listen.host, () => {
-      server.off("error", reject);
+    const { host, port } = options.listen;
+    const fail = (error: Error): void => reject(new Error(`${host}:${port}: can't listen here: ${error.message}`));
+    server.once("error", fail);
+    server.listen(port, host, () => {
+      server.off("error", fail);
       resolve();
     });
   });
