@@ -19,7 +19,7 @@ export class Packets {
     const { config, rumours, transmitLimit, effects } = this.#roster;
     const messages = head;
     let bytes = head.reduce((sum, message) => sum + messageBytes(message), packetHeadBytes);
-    const kind = head[0]?.kind;
+    const kind = head.at(-1)?.kind;
     if (kind === "ping" || kind === "ack") {
       const loads = this.#loads.message(config.packetBytes - bytes - messageHeadBytes - 1);
       if (loads !== undefined) {

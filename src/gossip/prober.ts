@@ -58,6 +58,16 @@ export class Prober {
     if (this.#probe === undefined && nowMs >= this.#nextMs) this.#begin(nowMs);
   }
 
+  /**
+   * Those whom we accused ourselves are told once more before their time is up: if it was us who were cut off, they have
+   * not heard of it.
+   */
+  giveHearings(nowMs: number): void {
+    const { suspicions, config, self } = this.#roster;
+    for (let slot = suspicions.takeHearing(nowMs); slot !== undefined; slot = suspicions.takeHearing(nowMs))
+      if (config.tellSuspects && suspicions.isAccusedBy(slot, self.name)) this.#ping(slot, this.#sequence.next());
+  }
+
   postpone(byMs: number): void {
     if (this.#probe === undefined) return;
     this.#probe.helpersDueMs += byMs;
@@ -81,7 +91,7 @@ export class Prober {
   }
 
   #begin(nowMs: number): void {
-    const { config, table, order, awareness, counters, self } = this.#roster;
+    const { config, order, awareness, counters } = this.#roster;
     this.#nextMs +=
       config.probeIntervalMs * Math.max(1, Math.ceil((nowMs - this.#nextMs + 1) / config.probeIntervalMs));
     const slot = order.next();
@@ -98,11 +108,17 @@ export class Prober {
       dial: undefined,
       isRescued: false,
     };
+    this.#ping(slot, sequence);
+  }
+
+  /** A suspect hears of it before it is asked, so that its ack brings the refutation along. */
+  #ping(slot: number, sequence: number): void {
+    const { config, table, self } = this.#roster;
     const { name, address } = table.profile(slot);
-    const head: PacketMessage[] = [{ kind: "ping", sequence, target: name }];
-    if (config.tellSuspects && !table.isAlive(slot))
-      head.push({ kind: "suspect", incarnation: table.incarnation(slot), name, from: self.name });
-    this.#packets.send(address, ...head);
+    const ping: PacketMessage = { kind: "ping", sequence, target: name };
+    const isTold = config.tellSuspects && !table.isAlive(slot);
+    const suspect: PacketMessage = { kind: "suspect", incarnation: table.incarnation(slot), name, from: self.name };
+    this.#packets.send(address, ...(isTold ? [suspect, ping] : [ping]));
   }
 
   #askHelpers(probe: Probe): void {

@@ -13,7 +13,7 @@ import { MemberTable, membersMax } from "./member-table.ts";
 import type { Alive, Dead, Rumour, Suspect } from "./message.ts";
 import { ProbeOrder } from "./probe-order.ts";
 import { RetransmitQueue } from "./retransmit-queue.ts";
-import { messageBytes } from "./size.ts";
+import { messageBytes, packetHeadBytes } from "./size.ts";
 import { Suspicions } from "./suspicions.ts";
 import { confirmationsWanted, retransmitLimit, suspicionTimeoutMs } from "./timing.ts";
 
@@ -32,7 +32,7 @@ export class Roster {
   readonly table = new MemberTable();
   readonly order: ProbeOrder;
   readonly rumours = new RetransmitQueue<Rumour>(rumoursMax);
-  readonly suspicions = new Suspicions();
+  readonly suspicions: Suspicions;
   readonly awareness: Awareness;
   readonly counters: GossipCounters;
   readonly effects: Effect[];
@@ -40,6 +40,7 @@ export class Roster {
   readonly recentlyDead: number[] = [];
   #leaving = false;
   #conflictToldMs = Number.NEGATIVE_INFINITY;
+  #correctedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     config: GossipConfig,
@@ -52,6 +53,7 @@ export class Roster {
     this.random = random;
     this.counters = counters;
     this.effects = effects;
+    this.suspicions = new Suspicions(config.probeIntervalMs);
     this.awareness = new Awareness(config.awarenessMax);
     this.order = new ProbeOrder(this.table, random);
     this.table.add(profile);
@@ -127,7 +129,7 @@ export class Roster {
 
   suspect(rumour: Suspect, nowMs: number): void {
     const slot = this.table.find(rumour.name);
-    if (slot < 0 || rumour.incarnation < this.table.incarnation(slot)) return;
+    if (slot < 0 || !this.#isPresent(slot, rumour, nowMs)) return;
     if (slot === self) {
       this.#refute(rumour.incarnation, nowMs);
       return;
@@ -149,7 +151,7 @@ export class Roster {
 
   dead(rumour: Dead, nowMs: number): void {
     const slot = this.table.find(rumour.name);
-    if (slot < 0 || rumour.incarnation < this.table.incarnation(slot) || !this.table.isLive(slot)) return;
+    if (slot < 0 || !this.#isPresent(slot, rumour, nowMs) || !this.table.isLive(slot)) return;
     if (slot === self && !this.#leaving) {
       this.#refute(rumour.incarnation, nowMs);
       return;
@@ -243,6 +245,23 @@ export class Roster {
     }
     if (incarnation === this.table.incarnation(self) && isSameProfile(profile, this.self)) return;
     this.#refute(incarnation, nowMs);
+  }
+
+  /** False: the accusation is of an incarnation that is past. */
+  #isPresent(slot: number, { incarnation, from }: Suspect | Dead, nowMs: number): boolean {
+    const isPresent = incarnation >= this.table.incarnation(slot);
+    if (!isPresent && slot === self) this.#correct(from, nowMs);
+    return isPresent;
+  }
+
+  /** An accuser that has missed our refutation gets it from us. */
+  #correct(accuser: MemberName, nowMs: number): void {
+    const slot = this.table.find(accuser);
+    if (slot <= self || this.#leaving || nowMs < this.#correctedMs + this.config.gossipIntervalMs) return;
+    this.#correctedMs = nowMs;
+    const alive: Alive = { kind: "alive", incarnation: this.table.incarnation(self), profile: this.self };
+    const { address } = this.table.profile(slot);
+    this.effects.push({ kind: "send", to: address, messages: [alive], bytes: packetHeadBytes + messageBytes(alive) });
   }
 
   #refute(accusedIncarnation: number, nowMs: number): void {

@@ -102,6 +102,7 @@ export class Swim implements GossipMachine {
     this.#discountStall(nowMs);
     this.#prober.tick(nowMs);
     this.#relay.tick(nowMs);
+    this.#prober.giveHearings(nowMs);
     this.#roster.judge(nowMs);
     this.#loads.tick(nowMs);
     if (nowMs >= this.#gossipMs && this.#roster.rumours.size > 0) {

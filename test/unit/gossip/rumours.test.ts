@@ -52,12 +52,24 @@ describe("an accused member", () => {
     expect(cluster.node(0).machine.counters.refutations).toBe(1);
   });
 
+  it("tells an accuser that has missed its refutation so, directly and not twice at once", () => {
+    const cluster = SmallCluster.settled(3, onlyGossip);
+    hear(cluster, 0, suspect(0, 1, "n1"));
+    cluster.run(5_000);
+    const before = cluster.node(0).sent.length;
+    hear(cluster, 0, suspect(0, 1, "n1"), dead(0, 1, "n1"), suspect(0, 1, "nobody"));
+    const refutation = expect.objectContaining({ kind: "alive", incarnation: 2 });
+    expect(cluster.node(0).sent.slice(before)).toEqual([
+      expect.objectContaining({ to: profileOf(1).address, messages: [refutation] }),
+    ]);
+  });
+
   it("hears of a suspicion with the ping of who suspects it (buddy rule)", () => {
     const cluster = SmallCluster.settled(2, { gossipNodes: 0 });
     hear(cluster, 0, suspect(1, 1));
     expect(cluster.runUntil(() => cluster.node(1).machine.counters.refutations === 1, 3_000)).toBeDefined();
     const told = cluster.node(0).sent.find(({ messages }) => messages.some(({ kind }) => kind === "suspect"));
-    expect(told?.messages[0]?.kind).toBe("ping");
+    expect(told?.messages.slice(0, 2).map(({ kind }) => kind)).toEqual(["suspect", "ping"]);
   });
 
   it("called dead by mistake, hears it by gossip to the dead and comes back, without probes and push/pull", () => {

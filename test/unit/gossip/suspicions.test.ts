@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Suspicions } from "../../../src/gossip/suspicions.ts";
 
-function accused(): Suspicions {
-  const suspicions = new Suspicions();
+function accused(hearingLeadMs = 0): Suspicions {
+  const suspicions = new Suspicions(hearingLeadMs);
   suspicions.start(7, "first", 0, 3, 2_000, 30_000);
   return suspicions;
 }
@@ -44,5 +44,21 @@ describe("a dogpile on a suspect", () => {
     suspicions.postpone(5_000);
     expect(suspicions.takeDue(34_999)).toBeUndefined();
     expect(suspicions.takeDue(35_000)).toBe(7);
+  });
+
+  it("has a last hearing before the time is up, earlier when confirmations bring that forward", () => {
+    const suspicions = accused(1_000);
+    expect(suspicions.takeHearing(28_999)).toBeUndefined();
+    suspicions.confirm(7, "a", 2_000);
+    expect(suspicions.nextMs).toBe(15_000);
+    expect(suspicions.takeHearing(15_000)).toBe(7);
+    expect(suspicions.takeHearing(60_000)).toBeUndefined();
+    expect(suspicions.takeDue(16_000)).toBe(7);
+  });
+
+  it("names who has accused", () => {
+    const suspicions = accused();
+    suspicions.confirm(7, "a", 10);
+    expect(["first", "a", "b"].map((name) => suspicions.isAccusedBy(7, name))).toEqual([true, true, false]);
   });
 });
