@@ -27,10 +27,14 @@ export interface DeathOfLiving {
 /** So many are kept with their details; all are counted. */
 const keptMax = 20;
 
+/** A process that has just started was dead a moment ago, and others may conclude it while it says that it is back. */
+const comebackMs = 2_000;
+
 export class Measurements {
   readonly #beliefs: Beliefs;
   readonly #crashes = new Map<number, CrashRecord>();
   readonly #ended: CrashRecord[] = [];
+  readonly #startedMs = new Map<number, number>();
   /** Nodes that no fault has touched: what is said of them, and by them, has no excuse. */
   readonly #touched = new Set<number>();
   readonly deathsOfLiving: DeathOfLiving[] = [];
@@ -63,6 +67,7 @@ export class Measurements {
   }
 
   started(node: number, atMs: number): void {
+    this.#startedMs.set(node, atMs);
     const record = this.#crashes.get(node);
     if (record === undefined) return;
     record.startedMs = atMs;
@@ -95,6 +100,7 @@ export class Measurements {
   #recordDeath(holder: number, subject: number, atMs: number): void {
     const truth = this.#beliefs.truthOf(subject);
     if (truth === "crashed" || truth === "left" || this.#touched.has(holder)) return;
+    if (atMs - (this.#startedMs.get(subject) ?? Number.NEGATIVE_INFINITY) < comebackMs) return;
     const isHealthy = !this.#touched.has(subject);
     this.livingDeclaredDead++;
     if (isHealthy) this.falsePositives++;

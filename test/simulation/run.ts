@@ -214,10 +214,14 @@ const beliefs: Partial<Record<MemberEvent["kind"], Belief>> = {
   left,
 };
 
+/** Of a partition: all but its largest part. */
 function touchedBy(fault: Exclude<Fault, { kind: "heal" | "conditions" }>): readonly number[] {
   switch (fault.kind) {
     case "partition":
-      return fault.islands.flat();
+      return fault.islands
+        .toSorted((a, b) => b.length - a.length)
+        .slice(1)
+        .flat();
     case "cut":
       return [...fault.from, ...fault.to];
     default:

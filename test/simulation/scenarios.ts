@@ -16,6 +16,12 @@ const usual: Bounds = {
   falsePositivesMax: 0,
 };
 
+/** Who is cut off is dead to the others until it is back, and brings its own verdicts of the others along. */
+const partitioned = {
+  livingDeclaredDeadMax: Number.POSITIVE_INFINITY,
+  falsePositivesMax: Number.POSITIVE_INFINITY,
+};
+
 export const scenarios: readonly Scenario[] = [
   {
     name: "quiet",
@@ -82,11 +88,26 @@ export const scenarios: readonly Scenario[] = [
     nodes: 200,
     durationMs: 33 * minuteMs,
     conditions: lan,
-    bounds: usual,
+    bounds: { ...usual, ...partitioned },
     plan: (nodes, random) => [
       at(10 * secondMs, { kind: "partition", islands: split(nodes, random, 2) }),
       at(10 * secondMs + 30 * minuteMs, { kind: "heal" }),
     ],
+  },
+  {
+    name: "islet",
+    about: "three nodes cut off for five minutes, and one alone, then healed",
+    nodes: 100,
+    durationMs: 8 * minuteMs,
+    conditions: lan,
+    bounds: { ...usual, ...partitioned, convergedMs: 2 * minuteMs },
+    plan: (nodes, random) => {
+      const [lone = 0, ...others] = random.sample(nodes, nodes);
+      return [
+        at(10 * secondMs, { kind: "partition", islands: [others.slice(3), others.slice(0, 3), [lone]] }),
+        at(5 * minuteMs, { kind: "heal" }),
+      ];
+    },
   },
   {
     name: "short-partition",
@@ -94,7 +115,7 @@ export const scenarios: readonly Scenario[] = [
     nodes: 100,
     durationMs: 90 * secondMs,
     conditions: lan,
-    bounds: usual,
+    bounds: { ...usual, ...partitioned },
     plan: (nodes, random) => [
       at(5 * secondMs, { kind: "partition", islands: split(nodes, random, 2) }),
       at(15 * secondMs, { kind: "heal" }),
