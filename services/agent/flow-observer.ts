@@ -7,7 +7,7 @@
  */
 import type { IpAddress } from "../../src/flow/address.ts";
 import type { Forward } from "../../src/flow/events.ts";
-import type { Flow } from "../../src/flow/flow.ts";
+import { type Flow, type FlowKey, flowKeyText } from "../../src/flow/flow.ts";
 import { FlowTable } from "../../src/flow/flow-table.ts";
 import type { Digest } from "../../src/flow/key-digest.ts";
 import {
@@ -72,6 +72,16 @@ const flowsPerLook = 32;
 /** Shards in which this instance has nothing are told so at this pace; all of the usual 32 in four seconds. */
 const emptyShardsPerTick = 2;
 
+/** With more, the address is listed whether they end or not. */
+const doubtedMax = 10_000;
+
+interface Relisting {
+  readonly dueMs: number;
+  /** Connections that the kernel has shown without proof. Strays end at once, and then nothing has to be listed. */
+  readonly doubted: Set<string>;
+  certain: boolean;
+}
+
 interface OwnedAddress {
   readonly address: IpAddress;
   readonly generation: bigint;
@@ -82,7 +92,7 @@ export class FlowObserver {
   readonly #table: FlowTable;
   #vantage: Vantage = createVantage(new Map(), []);
   readonly #opened = new Map<IpAddress, number>();
-  readonly #relistAt = new Map<IpAddress, number>();
+  readonly #relistAt = new Map<IpAddress, Relisting>();
   /** Listings one after the other, and for each address the one that has not begun. */
   #lastListing: Promise<void> = Promise.resolve();
   readonly #waiting = new Map<IpAddress, Promise<void>>();
@@ -148,8 +158,13 @@ export class FlowObserver {
     for (const record of records) {
       const change = observeConntrack(record, this.#vantage);
       if (change === undefined) continue;
-      if (change.forgotten) this.#relistSoon(change.key.address);
-      else this.#apply(change);
+      const { address } = change.key;
+      if (change.unproven === true) this.#doubt(change.key);
+      else if (change.forgotten) this.#relistSoon(address).certain = true;
+      else {
+        this.#relistAt.get(address)?.doubted.delete(flowKeyText(change.key));
+        this.#apply(change);
+      }
     }
   }
 
@@ -186,11 +201,11 @@ export class FlowObserver {
   /** Lists what is due after connections were forgotten by the kernel, and tells shards that nothing is there. */
   tick(): void {
     const nowMs = this.#parts.clock.monotonicMs();
-    for (const [address, dueMs] of this.#relistAt) {
+    for (const [address, { dueMs, doubted, certain }] of this.#relistAt) {
       const own = this.#privateOf(address);
       if (dueMs > nowMs) continue;
       this.#relistAt.delete(address);
-      if (own !== undefined) this.#background(this.#relist(own, address));
+      if (own !== undefined && (certain || doubted.size > 0)) this.#background(this.#relist(own, address));
     }
     if (this.#watching)
       for (const shard of [...this.#unheard].slice(0, emptyShardsPerTick))
@@ -293,8 +308,19 @@ export class FlowObserver {
     if (refused > 0) log.error({ address, refused }, "the flow table is full: flows are not tracked");
   }
 
-  #relistSoon(address: IpAddress): void {
-    if (!this.#relistAt.has(address)) this.#relistAt.set(address, this.#parts.clock.monotonicMs() + relistIntervalMs);
+  #doubt(key: FlowKey): void {
+    const relisting = this.#relistSoon(key.address);
+    if (relisting.doubted.size < doubtedMax) relisting.doubted.add(flowKeyText(key));
+    else relisting.certain = true;
+  }
+
+  #relistSoon(address: IpAddress): Relisting {
+    const known = this.#relistAt.get(address);
+    if (known !== undefined) return known;
+    const dueMs = this.#parts.clock.monotonicMs() + relistIntervalMs;
+    const relisting = { dueMs, doubted: new Set<string>(), certain: false };
+    this.#relistAt.set(address, relisting);
+    return relisting;
   }
 
   #privateOf(address: IpAddress): IpAddress | undefined {

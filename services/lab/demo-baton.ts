@@ -33,6 +33,7 @@ export interface RemapJson {
   readonly longestSilenceMs?: number;
   readonly waitingFor: readonly { readonly node: string; readonly since: string; readonly what: string }[];
   readonly error?: { readonly code: string; readonly message: string };
+  readonly offline?: { readonly outcome: string; readonly message: string };
 }
 
 export interface BatonResult {

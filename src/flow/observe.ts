@@ -86,6 +86,11 @@ export interface FlowChange {
    * connections that live on: ask the sockets before believing it.
    */
   readonly forgotten: boolean;
+  /**
+   * Said open only because conntrack has made an entry of a packet amid a connection. It does so for connections that are
+   * older than tracking, and for every stray: ask the sockets before believing it, unless its end comes first.
+   */
+  readonly unproven?: true;
 }
 
 export interface PublicAddress {
@@ -129,7 +134,8 @@ export function observeConntrack(record: ConntrackRecord, vantage: Vantage): Flo
     const { destinationPort: port, source: peer, sourcePort: peerPort } = original;
     if (!isExternal(peer, vantage)) return undefined;
     const key = { address: inbound.address, protocol, peer, peerPort, port };
-    return { key, state, direction: "in", generation: inbound.generation, forgotten };
+    const change = { key, state, direction: "in", generation: inbound.generation, forgotten } as const;
+    return isPickedUp(record) ? { ...change, unproven: true } : change;
   }
   const outbound = vantage.owned.get(reply.destination);
   if (outbound === undefined) return undefined;
@@ -137,6 +143,11 @@ export function observeConntrack(record: ConntrackRecord, vantage: Vantage): Flo
   if (!isExternal(peer, vantage)) return undefined;
   const key = { address: outbound.address, protocol, peer, peerPort, port };
   return { key, state, direction: "out", generation: outbound.generation, forgotten };
+}
+
+/** A handshake begins with another state. What this host translates has no socket here that could be asked. */
+function isPickedUp(record: ConntrackRecord): boolean {
+  return record.event === "new" && record.tcpState === "ESTABLISHED" && !isTranslated(record);
 }
 
 /** The change that a TCP socket in a listing tells of; nothing for listeners and for what is none of ours. */

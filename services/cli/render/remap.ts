@@ -1,6 +1,6 @@
 /** A remap for people: in a list, whole, and as a preview. Pure; the live view is in live.ts. */
 import type { BatonError } from "../../../src/remap/error.ts";
-import { type Remap, type RemapPhase, type RemapPolicy, remapPhases } from "../../../src/remap/remap.ts";
+import { type MtuVerdict, type Remap, type RemapPhase, type RemapPolicy, remapPhases } from "../../../src/remap/remap.ts";
 import { type Json, policyToJson } from "../../../src/remap/report.ts";
 import type { RemapPreview } from "../../../src/rpc/remap-codec.ts";
 import { formatDuration } from "../duration.ts";
@@ -78,8 +78,20 @@ export function remapDetails(remap: Remap, nowMs: number): Line[] {
     labelled("asked by", remap.requestedBy),
     labelled("policy", policyText(remap.policy)),
     ...remapFigures(remap),
+    ...offlineLine(remap),
+    ...remarkLines(remap.remarks),
     ...remapHindrances(remap, nowMs),
   ];
+}
+
+function offlineLine({ source, offline }: Remap): Line[] {
+  if (offline === undefined) return [];
+  const outcome = paint(offline.outcome, offline.outcome === "done" ? "green" : "red");
+  return [labelled("offline", [`${source}: `, outcome, `, ${offline.message}`])];
+}
+
+function remarkLines(remarks: readonly string[] | undefined): Line[] {
+  return (remarks ?? []).map((remark) => labelled("note", paint(remark, "yellow")));
 }
 
 export function remapTitle(remap: Remap): Line {
@@ -169,7 +181,9 @@ export function previewJson(preview: RemapPreview): Json {
     flows: preview.flows,
     ...(preview.medianAgeMs !== undefined && { medianAgeMs: preview.medianAgeMs }),
     ...(preview.oldestAgeMs !== undefined && { oldestAgeMs: preview.oldestAgeMs }),
+    ...(preview.mtu && { mtu: { needed: preview.mtu.needed, carried: preview.mtu.carried, fits: preview.mtu.fits } }),
     refusals: preview.refusals.map(errorJson),
+    ...(preview.remarks !== undefined && { remarks: preview.remarks }),
   };
 }
 
@@ -178,16 +192,23 @@ export function previewDetails(preview: RemapPreview): Line[] {
     ...(preview.medianAgeMs === undefined ? [] : [`half of them older than ${formatDuration(preview.medianAgeMs)}`]),
     ...(preview.oldestAgeMs === undefined ? [] : [`the oldest ${formatDuration(preview.oldestAgeMs)}`]),
   ];
-  const { channel } = preview;
+  const { channel, mtu } = preview;
   return [
     [paint(preview.address, "bold"), `  ${preview.source} → ${preview.target}`],
     ...(preview.targetPrivate === undefined ? [] : [labelled("private", preview.targetPrivate)]),
     labelled("connections", [`${formatCount(preview.flows)} open now`, ...ages].join(", ")),
     ...(channel === undefined ? [] : [labelled("channel", `${channel.kind}, packets of ${channel.mtu} bytes`)]),
+    ...(mtu === undefined ? [] : [labelled("packet size", mtuText(mtu))]),
     labelled("policy", policyText(preview.policy)),
+    ...remarkLines(preview.remarks),
     ...preview.refusals.map(({ code, message }) => labelled("refused", [paint(code, "red"), `: ${message}`])),
     ...(preview.refusals.length === 0 ? [labelled("verdict", paint("it would start", "green"))] : []),
   ];
+}
+
+function mtuText({ needed, carried, fits }: MtuVerdict): Span {
+  const text = `connections send up to ${needed} bytes, the channel carries ${carried}`;
+  return fits ? `${text}: they fit` : paint(`${text}: they don't fit`, "red");
 }
 
 function errorJson({ code, message }: BatonError): Json {

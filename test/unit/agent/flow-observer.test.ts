@@ -135,6 +135,30 @@ describe("the agent's flow observer", () => {
     expect(rig.snapshots).toEqual([{ address: publicAddress, flows: 1 }]);
   });
 
+  test("takes a stray for no connection, however many come, and lists nothing for them (D13)", async () => {
+    await rig.start();
+    const { walks } = rig;
+    for (let port = 1; port <= 100; port++) {
+      rig.observer.onConnections([record(port, "ESTABLISHED", "new"), record(port, "CLOSE")]);
+    }
+    rig.nowMs += 2_000;
+    rig.observer.tick();
+    await nextTurn();
+    expect(rig.told).toEqual([]);
+    expect(rig.walks).toBe(walks);
+  });
+
+  test("finds a connection that is older than its tracking by its socket", async () => {
+    await rig.start();
+    rig.sockets = [socket(1000)];
+    rig.observer.onConnections([record(1000, "ESTABLISHED", "new"), record(1001, "ESTABLISHED", "new")]);
+    expect(rig.told).toEqual([]);
+    rig.nowMs += 2_000;
+    rig.observer.tick();
+    await rig.until(() => rig.told.length > 0);
+    expect(rig.told).toEqual(["1000 open"]);
+  });
+
   test("asks the sockets before it believes that a forgotten connection has ended (trap 18)", async () => {
     rig.sockets = [socket(1000)];
     await rig.start();

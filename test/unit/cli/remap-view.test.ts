@@ -154,6 +154,8 @@ describe("remaps for people", () => {
       new at vm-b   1,204 connections
       measured      switch 12 ms, longest silence 4 ms
       channel       direct, packets of 1500 bytes, proven with 1500
+      offline       vm-a: timed-out, not done within 60000 ms, ended by SIGTERM
+      note          3 of the connections can't be reset
       waiting for   gw1, 1m10s: its acknowledgement
       because       NODE_TIMEOUT: gw1 is silent
       "
@@ -173,6 +175,8 @@ describe("a preview", () => {
     medianAgeMs: 3_000,
     oldestAgeMs: 7_200_000,
     refusals: [],
+    mtu: { needed: 1500, carried: 1500, fits: true },
+    remarks: ["vm-a holds 203.0.113.12 too"],
   };
 
   it("says what a remap would do", () => {
@@ -182,7 +186,9 @@ describe("a preview", () => {
       private       10.77.0.12
       connections   1,200 open now, half of them older than 3.0 s, the oldest 2h
       channel       vxlan, packets of 1500 bytes
+      packet size   connections send up to 1500 bytes, the channel carries 1500: they fit
       policy        deadline 30m, then cut, linger 10.0 s, unknown follow, return channel, channel auto, no follow, source goes offline
+      note          vm-a holds 203.0.113.12 too
       verdict       it would start
       "
     `);

@@ -97,6 +97,8 @@ describe("a preview on the wire", () => {
       medianAgeMs: 0,
       oldestAgeMs: 9_000,
       refusals: [],
+      mtu: { needed: 1500, carried: 1450, fits: false },
+      remarks: ["vm-a holds another address"],
     };
     for (const preview of [bare, whole])
       expect(previewFromProto(previewToProto(preview))).toEqual({ ok: true, value: preview });

@@ -47,6 +47,8 @@ export const cutRemap: Remap = {
   flows: { ...drainingRemap.flows, remaining: 0, cut: 57 },
   waitingFor: [{ node: "gw1", sinceMs: startMs, what: "its acknowledgement" }],
   error: { code: "NODE_TIMEOUT", message: "gw1 is silent" },
+  offline: { outcome: "timed-out", message: "not done within 60000 ms, ended by SIGTERM" },
+  remarks: ["3 of the connections can't be reset"],
 };
 
 export const abortedRemap: Remap = {
