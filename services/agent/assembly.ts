@@ -61,6 +61,10 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
   const boot = randomBytes(16);
   const channels = kernel.channels();
   const resets = canReset();
+  if (!channels.includes("vxlan"))
+    log.warn(
+      "this kernel has no vxlan: channels need the other instance as a direct neighbour; modprobe vxlan adds it",
+    );
   const listings = resources.use(new HostListings());
   const trackers = resources.use(new TrackerClient(config.trackers));
   const flowEvents = openFlowEvents({ config, boot, listings, log }, resources);

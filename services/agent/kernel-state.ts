@@ -28,6 +28,7 @@ export interface KernelStateOptions {
   readonly marks: MarkLayout;
   readonly trackExternalOnly: boolean;
   readonly sysctlFile: string;
+  onSysctlsLost(message: string): void;
 }
 
 /** Without it, connections that were opened while no agent listened would never give an event. */
@@ -49,7 +50,7 @@ export class KernelState implements Disposable {
     this.#nftables = this.#resources.use(new Nftables());
     this.#routes = this.#resources.use(openRouteSocket());
     this.#conntrack = this.#resources.use(openConntrack());
-    this.#sysctls = new SavedSysctls(options.sysctlFile);
+    this.#sysctls = new SavedSysctls(options.sysctlFile, options.onSysctlsLost);
     this.#objects = this.#listObjects();
     this.#gated = hasTable(this.#nftables, gateTableName);
   }

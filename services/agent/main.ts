@@ -1,17 +1,18 @@
 /** The agent's process: configuration, kernel, bus, trackers, coordinator, and the order in which they come and go. */
 
-import { mkdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { markLayout } from "../../src/dataplane/mark.ts";
+import { claimHost, explainKernelError } from "../../src/kernel/host-claim.ts";
 import type { NodeClient } from "../../src/rpc/node-client.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
 import { isAbort, sleep } from "../../src/runtime/retry.ts";
-import { readStateFile } from "../../src/runtime/state-file.ts";
+import { prepareStateDirectory, readStateFile } from "../../src/runtime/state-file.ts";
 import type { Agent } from "./agent.ts";
-import { assemble, type Parts, stateCodec, subscribe } from "./assembly.ts";
+import { assemble, stateCodec, subscribe } from "./assembly.ts";
 import { type AgentConfig, agentConfigSchema } from "./config.ts";
 import { flowEventMetrics } from "./flow-events.ts";
 import { KernelState } from "./kernel-state.ts";
@@ -39,24 +40,41 @@ export async function run(options: RunOptions): Promise<number> {
     return 0;
   }
   const log = createLog({ service: "agent", name: config.name, level: config.log.level });
-  mkdirSync(config.stateDirectory, { recursive: true, mode: 0o700 });
-  using kernel = openKernel(config);
-  if (options.cleanup === true) {
-    kernel.cleanup();
-    log.info("everything that was baton's is removed from the kernel");
+  try {
+    await using _claim = await claimHost(`agent ${config.name}`);
+    prepareStateDirectory(config.stateDirectory);
+    using kernel = openKernel(config, log);
+    if (options.cleanup === true) await cleanUp(config, kernel, log);
+    else await serve(config, kernel, log, options.signal);
     return 0;
+  } catch (error) {
+    throw explainKernelError(error);
   }
-  await serve(config, kernel, log, options.signal);
-  return 0;
 }
 
-function openKernel(config: AgentConfig): KernelState {
+/** The files go last: a crash before that is mended by cleaning up again. */
+async function cleanUp(config: AgentConfig, kernel: KernelState, log: Logger): Promise<void> {
+  kernel.cleanup();
+  for (const file of [stateFile(config), sysctlFile(config)]) await rm(file, { force: true });
+  log.info("everything that was baton's is removed from the kernel");
+}
+
+function stateFile(config: AgentConfig): string {
+  return join(config.stateDirectory, "state");
+}
+
+function sysctlFile(config: AgentConfig): string {
+  return join(config.stateDirectory, "sysctls.json");
+}
+
+function openKernel(config: AgentConfig, log: Logger): KernelState {
   const marks = markLayout(config.markMask);
   if (marks === undefined) throw new RangeError(`not a mark mask: ${config.markMask}`);
   return new KernelState({
     marks,
     trackExternalOnly: config.conntrack.scope === "external",
-    sysctlFile: join(config.stateDirectory, "sysctls.json"),
+    sysctlFile: sysctlFile(config),
+    onSysctlsLost: (message) => log.error(message),
   });
 }
 
@@ -64,14 +82,19 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
   await using resources = new AsyncDisposableStack();
   const failed = new AbortController();
   const ended = AbortSignal.any([signal, failed.signal]);
-  const stateFile = join(config.stateDirectory, "state");
-
+  // First what can fail without a trace.
+  const registry = new Registry();
+  let reasons = (): string[] => ["the agent is starting"];
+  if (config.admin !== undefined)
+    resources.use(await serveAdmin({ listen: config.admin.listen, ready: () => reasons(), registry }));
   kernel.begin();
-  const parts = assemble({ config, kernel, log, stateFile }, resources);
+  const parts = assemble({ config, kernel, log, stateFile: stateFile(config) }, resources);
   await subscribe(parts, (error) => failed.abort(error), resources);
-  await resume(parts.agent, kernel, stateFile, log);
+  await resume(parts.agent, kernel, stateFile(config), log);
   const client = parts.connect();
-  await admin(config, parts, client, resources);
+  flowEventMetrics(registry, parts.flowEvents);
+  agentMetrics(registry, { ...parts, connected: () => client.endpoint !== undefined });
+  reasons = () => notReady(parts.agent, client);
   log.info({ privateAddresses: config.privateAddresses }, "agent started");
 
   const work = [take(parts.agent, client, ended), tick(parts.agent, ended), parts.unknownPackets.run(ended)];
@@ -83,8 +106,8 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
 }
 
 /** The last state, before anybody is asked. Where it is lost the gate of the boot stays for the coordinator's next one. */
-async function resume(agent: Agent, kernel: KernelState, stateFile: string, log: Logger): Promise<void> {
-  const content = await readStateFile(stateFile, stateCodec);
+async function resume(agent: Agent, kernel: KernelState, file: string, log: Logger): Promise<void> {
+  const content = await readStateFile(file, stateCodec);
   switch (content.kind) {
     case "found":
       return agent.resume(content.value);
@@ -97,22 +120,11 @@ async function resume(agent: Agent, kernel: KernelState, stateFile: string, log:
   }
 }
 
-async function admin(
-  config: AgentConfig,
-  parts: Parts,
-  client: NodeClient<"agent">,
-  resources: AsyncDisposableStack,
-): Promise<void> {
-  if (config.admin === undefined) return;
-  const { agent } = parts;
-  const registry = new Registry();
-  flowEventMetrics(registry, parts.flowEvents);
-  agentMetrics(registry, { ...parts, connected: () => client.endpoint !== undefined });
-  const ready = (): string[] => [
+function notReady(agent: Agent, client: NodeClient<"agent">): string[] {
+  return [
     ...(agent.fence === undefined ? ["no state from a coordinator yet"] : []),
     ...(client.endpoint === undefined ? ["no connection to a coordinator"] : []),
   ];
-  resources.use(await serveAdmin({ listen: config.admin.listen, ready, registry }));
 }
 
 async function take(agent: Agent, client: NodeClient<"agent">, signal: AbortSignal): Promise<void> {

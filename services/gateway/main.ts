@@ -3,7 +3,6 @@
  * packets of live connections pass there.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate, setInterval } from "node:timers/promises";
@@ -11,6 +10,7 @@ import type { GatewayDevices } from "../../src/dataplane/gateway-ruleset.ts";
 import { logGroups } from "../../src/dataplane/names.ts";
 import { proofSnapBytes } from "../../src/dataplane/proof.ts";
 import { parsePrefix } from "../../src/flow/address.ts";
+import { claimHost, explainKernelError } from "../../src/kernel/host-claim.ts";
 import { listDevices, requireLink } from "../../src/kernel/link.ts";
 import { NetlinkSocket, netlinkFamily } from "../../src/kernel/netlink.ts";
 import { NflogSubscription } from "../../src/kernel/nflog.ts";
@@ -25,7 +25,7 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
 import { isAbort } from "../../src/runtime/retry.ts";
-import { readStateFile, writeStateFile } from "../../src/runtime/state-file.ts";
+import { prepareStateDirectory, readStateFile, writeStateFile } from "../../src/runtime/state-file.ts";
 import { version } from "../../src/runtime/version.ts";
 import { type GatewayConfig, gatewayConfigSchema } from "./config.ts";
 import { Gateway } from "./gateway.ts";
@@ -44,7 +44,6 @@ export interface GatewayRun {
 
 /** Between two packets of a proof, and between two looks at what is retiring. */
 const tickMs = 100;
-const stateDirectoryMode = 0o700;
 const bootBytes = 16;
 const codec = desiredStateCodec("gateway");
 
@@ -61,22 +60,36 @@ export async function run(options: GatewayRun): Promise<number> {
     return 0;
   }
   const log = createLog({ service: "gateway", name: config.name, level: config.log.level });
-  if (options.cleanup) return await cleanUp(config, log);
-  await serve(config, log, options.signal);
-  return 0;
+  try {
+    await using _claim = await claimHost(`gateway ${config.name}`);
+    if (options.cleanup) return await cleanUp(config, log);
+    await serve(config, log, options.signal);
+    return 0;
+  } catch (error) {
+    throw explainKernelError(error);
+  }
 }
 
 async function serve(config: GatewayConfig, log: Logger, signal: AbortSignal): Promise<void> {
-  mkdirSync(config.stateDirectory, { recursive: true, mode: stateDirectoryMode });
+  prepareStateDirectory(config.stateDirectory);
   using route = new NetlinkSocket(netlinkFamily.route);
   for (const device of [config.publicDevice, config.fabricDevice]) requireLink(route, device);
   using nftables = new Nftables();
   using raw = new RawIpv4Socket();
-  const sysctls = new SavedSysctls(sysctlFile(config));
+  const sysctls = savedSysctls(config, log);
   const table = new KernelTable(nftables);
   const prover = new Prover({ gateway: config.name, send: (packet, destination) => raw.send(packet, destination) });
   const publicPrefixes = config.publicPrefixes.flatMap((text) => parsePrefix(text) ?? []);
   const gateway = new Gateway({ table, devices: devicesOf(config, sysctls), publicPrefixes, prover, log });
+  let connected = (): boolean => false;
+  await using _admin = await adminOf(config, {
+    ready: () => gateway.notReady(),
+    registry: gatewayMetrics({
+      counters: () => table.counters(),
+      status: () => gateway.status(),
+      connected: () => connected(),
+    }),
+  });
   gateway.start(await keptState(config, log));
   // Only now, for without the rules a forwarding host would carry what the gateway must not.
   sysctls.apply(forwardingPaths(config).map((path) => ({ path, value: "1" })));
@@ -87,6 +100,7 @@ async function serve(config: GatewayConfig, log: Logger, signal: AbortSignal): P
     hello: helloOf(config, table, route),
     onEvent: (event) => logEvent(log, event),
   });
+  connected = () => client.endpoint !== undefined;
   const report = (): void => client.report(gateway.status());
   const failed = new AbortController();
   await using _proofs = await NflogSubscription.open({
@@ -96,14 +110,6 @@ async function serve(config: GatewayConfig, log: Logger, signal: AbortSignal): P
       if (packets.filter((packet) => prover.receive(packet.payload)).length > 0) report();
     },
     fail: (error) => failed.abort(error),
-  });
-  await using _admin = await adminOf(config, {
-    ready: () => gateway.notReady(),
-    registry: gatewayMetrics({
-      counters: () => table.counters(),
-      status: () => gateway.status(),
-      connected: () => client.endpoint !== undefined,
-    }),
   });
   report();
   log.info({ version }, "started");
@@ -217,7 +223,7 @@ async function adminOf(
 }
 
 async function cleanUp(config: GatewayConfig, log: Logger): Promise<number> {
-  new SavedSysctls(sysctlFile(config)).restore();
+  savedSysctls(config, log).restore();
   using nftables = new Nftables();
   const outcome = new KernelTable(nftables).remove();
   if (!outcome.ok) {
@@ -235,6 +241,10 @@ function stateFile(config: GatewayConfig): string {
 
 function sysctlFile(config: GatewayConfig): string {
   return join(config.stateDirectory, "gateway-sysctls.json");
+}
+
+function savedSysctls(config: GatewayConfig, log: Logger): SavedSysctls {
+  return new SavedSysctls(sysctlFile(config), (message) => log.error(message));
 }
 
 function logEvent(log: Logger, event: NodeClientEvent): void {

@@ -7,7 +7,7 @@
  * - A crash at any point is healed by the next `apply`, which may be that of another process.
  * - After a reboot the file is void, for the kernel has forgotten our values too.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { readDurableFile, writeDurableFile } from "./durable-file.ts";
 import { KernelError } from "./kernel-error.ts";
@@ -59,10 +59,18 @@ export class SavedSysctls {
   readonly #file: string;
   #records: readonly SettingRecord[];
 
-  /** @param file where the values are remembered; its directory exists */
-  constructor(file: string) {
+  /**
+   * @param file where the values are remembered; its directory exists
+   * @param onDamaged is told where what was remembered can't be read; the file is set aside then
+   */
+  constructor(file: string, onDamaged: (message: string) => void) {
     this.#file = file;
-    this.#records = loadRecords(file);
+    const loaded = loadRecords(file);
+    if (!loaded.ok) {
+      renameSync(file, `${file}.damaged`);
+      onDamaged(`${loaded.message}; it is now ${file}.damaged, and what it remembered is not put back`);
+    }
+    this.#records = loaded.ok ? loaded.records : [];
   }
 
   /**
@@ -118,13 +126,16 @@ function putBack(record: SettingRecord): void {
   if (isOurs && current !== record.found) writeSysctl(record.path, record.found);
 }
 
-function loadRecords(file: string): readonly SettingRecord[] {
+type LoadedRecords =
+  | { readonly ok: true; readonly records: readonly SettingRecord[] }
+  | { readonly ok: false; readonly message: string };
+
+function loadRecords(file: string): LoadedRecords {
   const text = readDurableFile(file);
-  if (text === undefined) return [];
+  if (text === undefined) return { ok: true, records: [] };
   const parsed = fileSchema.safeParse(parseJson(text));
-  if (!parsed.success)
-    throw new Error(`${file} does not hold saved sysctls (${parsed.error.message}); restore it or remove it`);
-  return parsed.data.boot === bootId() ? parsed.data.settings : [];
+  if (!parsed.success) return { ok: false, message: `${file} does not hold saved sysctls` };
+  return { ok: true, records: parsed.data.boot === bootId() ? parsed.data.settings : [] };
 }
 
 function parseJson(text: string): unknown {

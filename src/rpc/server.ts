@@ -7,6 +7,8 @@
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from "@grpc/grpc-js";
+import { listenFault } from "../runtime/listen-fault.ts";
+import { ServiceError } from "../runtime/service-error.ts";
 import { endpointForms, parseEndpoint } from "./endpoint.ts";
 import { healthService } from "./health.ts";
 import { keepaliveTimeMs, keepaliveTimeoutMs, messageBytesMax } from "./limits.ts";
@@ -73,7 +75,7 @@ async function bind(server: Server, text: string): Promise<string> {
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(text, ServerCredentials.createInsecure(), (error, boundPort) => {
       if (error === null) resolve(boundPort);
-      else reject(new Error(`${text}: can't listen here: ${error.message}`));
+      else reject(new ServiceError(listenFault("listen", text, error)));
     });
   });
   if (endpoint.kind === "tcp") return `${text.slice(0, text.lastIndexOf(":"))}:${port}`;
@@ -85,7 +87,8 @@ async function bind(server: Server, text: string): Promise<string> {
 async function removeStaleSocket(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => undefined);
   if (stats === undefined) return;
-  if (!stats.isSocket()) throw new Error(`unix:${path}: something that is not a socket is there; choose another path`);
+  if (!stats.isSocket())
+    throw new ServiceError(`listen unix:${path}: something that is not a socket is there; choose another path`);
   const alive = await new Promise<boolean>((resolve) => {
     const probe = connect(path);
     probe.once("connect", () => {
@@ -94,7 +97,8 @@ async function removeStaleSocket(path: string): Promise<void> {
     });
     probe.once("error", () => resolve(false));
   });
-  if (alive) throw new Error(`unix:${path}: another process listens here; stop it or choose another path`);
+  if (alive)
+    throw new ServiceError(`listen unix:${path}: another process listens here; stop it or choose another path`);
   await unlink(path);
 }
 

@@ -2,6 +2,8 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Registry } from "prom-client";
+import { listenFault } from "./listen-fault.ts";
+import { ServiceError } from "./service-error.ts";
 
 export interface AdminOptions {
   /** Port 0: any free one. */
@@ -18,7 +20,7 @@ export interface AdminServer extends AsyncDisposable {
 /** Slow or idle clients are cut off after this. */
 const requestTimeoutMs = 5_000;
 
-/** Rejects when the port can't be had. */
+/** Rejects with a ServiceError when the port can't be had. */
 export async function serveAdmin(options: AdminOptions): Promise<AdminServer> {
   const server = createServer({ requestTimeout: requestTimeoutMs }, (request, response) => {
     answer(options, request.method ?? "", request.url ?? "", response).catch((error: unknown) => {
@@ -27,7 +29,8 @@ export async function serveAdmin(options: AdminOptions): Promise<AdminServer> {
   });
   await new Promise<void>((resolve, reject) => {
     const { host, port } = options.listen;
-    const fail = (error: Error): void => reject(new Error(`${host}:${port}: can't listen here: ${error.message}`));
+    const fail = (error: Error): void =>
+      reject(new ServiceError(listenFault("admin.listen", `${host}:${port}`, error)));
     server.once("error", fail);
     server.listen(port, host, () => {
       server.off("error", fail);

@@ -1,6 +1,7 @@
 /** A service's process, from its first signal handler to its exit code. */
 import { createLog, type Logger } from "./log.ts";
 import { isAbort } from "./retry.ts";
+import { ServiceError } from "./service-error.ts";
 
 /** From the first SIGTERM or SIGINT to a forced exit. */
 const graceMs = 10_000;
@@ -8,7 +9,7 @@ const graceMs = 10_000;
 /**
  * Runs a service until it ends or the process is told to stop. SIGTERM and SIGINT abort the signal; `main` finishes its
  * work and returns the exit code (nothing: 0). A second signal, or more than {@link graceMs}, ends the process at once
- * with 1, and so does an error that nobody expected.
+ * with 1, and so does an error that nobody expected. A {@link ServiceError} is told on stderr and ends it with its own code.
  */
 export function runService(
   service: string,
@@ -18,6 +19,10 @@ export function runService(
   const log = createLog({ service, name: service });
   const controller = new AbortController();
   const fail = (error: unknown): never => {
+    if (error instanceof ServiceError) {
+      process.stderr.write(`baton ${service}: ${error.message}\n`);
+      process.exit(error.exitCode);
+    }
     log.fatal({ error }, "stopped by an error that nobody expected");
     process.exit(1);
   };

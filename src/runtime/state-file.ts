@@ -5,8 +5,10 @@
  * file is told from a whole one; what the bytes mean is the codec's affair.
  */
 import { createHash } from "node:crypto";
+import { accessSync, constants, mkdirSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { ServiceError } from "./service-error.ts";
 
 export interface FileCodec<T> {
   encode(value: T): Uint8Array;
@@ -27,6 +29,19 @@ const headerForm = /^baton-state 1 ([0-9a-f]{64})$/;
 /** What the state says about a network is nobody else's business. */
 const fileMode = 0o600;
 const directoryMode = 0o700;
+
+/** Makes the directory where it is missing. @throws ServiceError where it can't be made or written */
+export function prepareStateDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: directoryMode });
+    accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : String(error);
+    throw new ServiceError(
+      `stateDirectory ${directory}: what must survive a reboot can't be kept there: ${cause}. Choose another directory, or make this one writable`,
+    );
+  }
+}
 
 /** Rejects only where the file is there and can't be read. */
 export async function readStateFile<T>(path: string, codec: FileCodec<T>): Promise<FileContent<T>> {

@@ -121,8 +121,14 @@ describe("saved sysctls", () => {
     expect(get(reversePath)).toBe("2");
   });
 
-  it("refuse a file that is not theirs, and say which", async () => {
-    writeFileSync(file, '{"settings": [{"path": "../etc/passwd", "found": "", "ours": []}]}');
-    await expect(restore()).rejects.toThrow(file);
+  it("set a file aside that is not theirs, and say which", async () => {
+    const content = '{"settings": [{"path": "../etc/passwd", "found": "", "ours": []}]}';
+    writeFileSync(file, content);
+    const said = `${file} does not hold saved sysctls; it is now ${file}.damaged, and what it remembered is not put back`;
+    expect(await restore()).toEqual({ damaged: said });
+    expect(readFileSync(`${file}.damaged`, "utf8")).toBe(content);
+    await applyAndCrash({ path: reversePath, value: "2" });
+    expect(await restore()).toEqual({});
+    expect(get(reversePath)).toBe("1");
   });
 });

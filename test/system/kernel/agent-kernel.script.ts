@@ -15,7 +15,7 @@ const calls = {
   open(sysctlFile: string) {
     const marks = markLayout(defaultMarkMask);
     if (marks === undefined) throw new RangeError("the default mask is no layout");
-    kernel = new KernelState({ marks, trackExternalOnly: true, sysctlFile });
+    kernel = new KernelState({ marks, trackExternalOnly: true, sysctlFile, onSysctlsLost: console.error });
     kernel.begin();
   },
   apply(name: keyof typeof states, generation: number) {

@@ -3,13 +3,16 @@
  *
  * - `apply JSON`: makes those settings ours and is killed at once, as by a crash; prints nothing
  * - `apply-bad JSON`: the same, where one can't be set; prints the errno
- * - `restore`: puts back what is ours
+ * - `restore`: puts back what is ours; prints what is said of a damaged file
  */
 import { KernelError } from "../../../src/kernel/kernel-error.ts";
 import { SavedSysctls, type Sysctl } from "../../../src/kernel/sysctl.ts";
 
 const [file = "", action, settings = "[]"] = process.argv.slice(2);
-const saved = new SavedSysctls(file);
+let damaged: string | undefined;
+const saved = new SavedSysctls(file, (message) => {
+  damaged = message;
+});
 const wanted = JSON.parse(settings) as Sysctl[];
 
 switch (action) {
@@ -27,7 +30,7 @@ switch (action) {
     break;
   case "restore":
     saved.restore();
-    console.log("{}");
+    console.log(JSON.stringify({ damaged }));
     break;
   default:
     throw new Error(`unknown action ${action}`);

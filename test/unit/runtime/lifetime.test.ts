@@ -57,6 +57,15 @@ describe("a service's process", () => {
     expect(output()).toContain("the disk is gone");
   });
 
+  it("tells a fault of its surroundings without a stack, and exits with its code", async () => {
+    const errors = lifetime.replace("lifetime", "service-error");
+    const { child, output } = await startService(
+      `async () => { console.log("up"); const { ServiceError } = await import("${errors}"); throw new ServiceError("no room: make some", 3); }`,
+    );
+    expect(await exitOf(child)).toBe(3);
+    expect(output()).toBe("up\n");
+  });
+
   it("does not survive a promise that nobody caught", async () => {
     const { child, output } = await startService(
       `async () => { console.log("up"); void Promise.reject(new Error("lost")); await new Promise(() => setInterval(() => {}, 1000)); }`,
