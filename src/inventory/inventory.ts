@@ -156,7 +156,8 @@ export function choosePrivate(
 
 export function unknownInstance<T>(inventory: Inventory, name: string): Outcome<T> {
   const names = [...inventory.nodes.values()].filter((node) => node.kind === "agent").map((node) => node.name);
-  return refuse("UNKNOWN_INSTANCE", `no agent named ${name} has ever connected; known: ${names.join(", ") || "none"}`);
+  const known = names.sort().join(", ") || "none";
+  return refuse("UNKNOWN_INSTANCE", `no agent named ${name} has ever connected; known: ${known}`);
 }
 
 export function unknownAddress<T>(inventory: Inventory, address: IpAddress): Outcome<T> {
