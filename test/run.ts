@@ -1,18 +1,29 @@
 /**
  * `npm test`: every suite that this machine allows, one after the other, and what was left out.
- * Bounded: 15 minutes at most. With CI=true leaving something out is failing.
+ * Bounded by the suites' own limits below. With CI=true leaving something out is failing.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { repositoryRoot } from "./check/files.ts";
-import { exitCode, lastLine, readLastLine, sum, type Tally, tallyOf, type VitestReport } from "./run/tally.ts";
+import {
+  exitCode,
+  failedFiles,
+  lastLine,
+  readLastLine,
+  sum,
+  type Tally,
+  tallyOf,
+  type VitestReport,
+} from "./run/tally.ts";
 
 const minuteMs = 60_000;
 const checkTimeoutMs = 2 * minuteMs;
-const unitTimeoutMs = 3 * minuteMs;
-const systemTimeoutMs = 10 * minuteMs;
+const unitTimeoutMs = 6 * minuteMs;
+const systemTimeoutMs = 25 * minuteMs;
+/** With more failed files than this, it is not the machine. */
+const secondTriesMax = 4;
 
 /** Between asking a suite to end and ending it. */
 const killGraceMs = 10_000;
@@ -27,15 +38,48 @@ async function runCheck(): Promise<Tally> {
 
 async function runVitest(project: string, timeoutMs: number): Promise<Tally> {
   heading(`${project} tests`);
+  const { report, code } = await vitest(project, [], timeoutMs);
+  if (report === undefined) return oneFailure;
+  const again = project === "system" ? failedFiles(report) : [];
+  if (again.length > 0 && again.length <= secondTriesMax) return await secondTry(project, report, again, timeoutMs);
+  const tally = tallyOf(report);
+  return code !== 0 && tally.failed === 0 ? sum([tally, oneFailure]) : tally;
+}
+
+/**
+ * System tests measure milliseconds on machines that others use too. A few files that failed are run once more, by
+ * themselves; what fails twice has failed, and what passed only then is named.
+ */
+async function secondTry(
+  project: string,
+  first: VitestReport,
+  files: readonly string[],
+  timeoutMs: number,
+): Promise<Tally> {
+  heading(`second try of ${files.map((file) => basename(file)).join(", ")}`);
+  const { report, code } = await vitest(project, files, timeoutMs);
+  if (report === undefined) return sum([tallyOf(first), oneFailure]);
+  const others = { ...first, testResults: first.testResults.filter(({ name }) => !files.includes(name)) };
+  const tally = sum([tallyOf(others), tallyOf(report)]);
+  if (code !== 0 && tally.failed === 0) return sum([tally, oneFailure]);
+  if (code === 0)
+    process.stdout.write(`passed at the second try only: ${files.map((file) => basename(file)).join(", ")}\n`);
+  return tally;
+}
+
+async function vitest(
+  project: string,
+  files: readonly string[],
+  timeoutMs: number,
+): Promise<{ report: VitestReport | undefined; code: number }> {
   const directory = mkdtempSync(join(tmpdir(), "baton-test-"));
-  const report = join(directory, "report.json");
+  const path = join(directory, "report.json");
   try {
-    const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-    const vitest = join(repositoryRoot, "node_modules/vitest/vitest.mjs");
-    const { code } = await run([vitest, "run", "--project", project, ...reporters], timeoutMs);
-    if (!existsSync(report)) return oneFailure;
-    const tally = tallyOf(JSON.parse(readFileSync(report, "utf8")) as VitestReport);
-    return code !== 0 && tally.failed === 0 ? sum([tally, oneFailure]) : tally;
+    const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${path}`];
+    const program = join(repositoryRoot, "node_modules/vitest/vitest.mjs");
+    const { code } = await run([program, "run", "--project", project, ...reporters, ...files], timeoutMs);
+    const report = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as VitestReport) : undefined;
+    return { report, code };
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

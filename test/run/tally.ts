@@ -31,6 +31,10 @@ export function tallyOf(report: VitestReport): Tally {
   return sum(perFile);
 }
 
+export function failedFiles(report: VitestReport): string[] {
+  return report.testResults.filter(({ status }) => status === "failed").map(({ name }) => name);
+}
+
 export function sum(tallies: readonly Tally[]): Tally {
   return {
     passed: tallies.reduce((total, tally) => total + tally.passed, 0),

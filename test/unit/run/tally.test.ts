@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { exitCode, lastLine, readLastLine, sum, tallyOf } from "../../run/tally.ts";
+import { exitCode, failedFiles, lastLine, readLastLine, sum, tallyOf } from "../../run/tally.ts";
 
 function file(name: string, status: string, tests: Record<string, string>) {
   return {
@@ -17,6 +17,15 @@ describe("the tally of the suites", () => {
 
   it("counts a file that could not be loaded as a failure", () => {
     expect(tallyOf({ testResults: [file("a.test.ts", "failed", {})] }).failed).toBe(1);
+  });
+
+  it("names the files that failed, by a test or as a whole", () => {
+    const results = [
+      file("a.test.ts", "failed", { one: "failed" }),
+      file("b.test.ts", "passed", { two: "passed" }),
+      file("c.test.ts", "failed", {}),
+    ];
+    expect(failedFiles({ testResults: results })).toEqual(["/repo/test/a.test.ts", "/repo/test/c.test.ts"]);
   });
 
   it("writes a last line that it can read", () => {
