@@ -1,4 +1,4 @@
-/** Two projects: `unit`, which runs anywhere and in parallel, and `system`, which shares one kernel and so takes turns. */
+/** Projects: `unit` runs anywhere and in parallel; `system`, and `soak` for what takes long, share one kernel and take turns. */
 import { defineConfig } from "vitest/config";
 
 const nodeMajor = 24;
@@ -6,6 +6,12 @@ if (Number(process.versions.node.split(".")[0]) < nodeMajor)
   throw new Error(
     `baton runs on Node ${nodeMajor}, and this is ${process.version}: use  npm test , or put node_modules/.bin first on PATH`,
   );
+
+/** Minutes each: chaos in every phase, and figures with 100,000 flows. `npm run soak` runs them. */
+const long = ["test/system/away.test.ts", "test/system/many-flows*.test.ts", "test/system/flow-events.test.ts"];
+
+/** One kernel and one machine for all: one file after the other. */
+const shared = { fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 };
 
 export default defineConfig({
   test: {
@@ -20,9 +26,15 @@ export default defineConfig({
         test: {
           name: "system",
           include: ["test/system/**/*.test.ts"],
-          fileParallelism: false,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          exclude: long,
+          ...shared,
+        },
+      },
+      {
+        test: {
+          name: "soak",
+          include: long,
+          ...shared,
         },
       },
     ],
