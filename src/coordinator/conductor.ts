@@ -91,6 +91,12 @@ export class Conductor {
       });
       return;
     }
+    const rival = node.rivalOf(hello);
+    if (rival !== undefined) {
+      this.#log.warn({ node: hello.name, from: hello.privateAddresses }, "a node is refused: another has its name");
+      session.end({ code: "INVALID_ARGUMENT", message: rival });
+      return;
+    }
     const newer = node.connect(hello, session, this.#ports.clock.nowMs());
     if (newer !== undefined) {
       this.#lose(`${hello.name} obeys term ${newer.term} of ${newer.leader}`);

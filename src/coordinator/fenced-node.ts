@@ -12,6 +12,7 @@ import type { NodeFacts } from "../remap/world.ts";
 import type { DetailedError } from "../rpc/errors.ts";
 import { digestOfState } from "../rpc/fields.ts";
 import { agentStateBytes, type DesiredState, gatewayStateBytes } from "../rpc/node-codec.ts";
+import { describeHost, isSameHost } from "./same-host.ts";
 
 /** The coordinator's end of a node's stream. */
 export interface NodeSession {
@@ -67,9 +68,16 @@ export class FencedNode {
     return this.#desired !== undefined && this.#applied === this.#desired.content;
   }
 
+  /** Why the node may not connect now: another host has its name, and is there (invariant F6). */
+  rivalOf(hello: NodeHello): string | undefined {
+    const first = this.#session === undefined ? undefined : this.#hello;
+    if (first === undefined || isSameHost(first, hello)) return undefined;
+    return `${this.name} is connected from ${describeHost(first)}: give this node another name, or stop that one`;
+  }
+
   /** A newer stream of the same node replaces the older one. Returns the fence that proves this leader stale. */
   connect(hello: NodeHello, session: NodeSession, nowMs: number): Fence | undefined {
-    this.#session?.end({ code: "INVALID_ARGUMENT", message: `another node named ${this.name} has connected` });
+    this.#session?.end({ code: "INVALID_ARGUMENT", message: `${this.name} has connected anew` });
     this.#session = session;
     this.#hello = hello;
     this.#held = hello.held;

@@ -51,6 +51,23 @@ describe("a node under one leader", () => {
     expect(before.current).toBe(true);
   });
 
+  it("gives its name to no other host while it is connected (F6)", () => {
+    const node = fenced(1n);
+    const card = (linkAddress: string) => [{ name: "eth0", linkAddress, mtu: 1500, addresses: [] }];
+    const first = { ...hello(), boot: "01", devices: card("02:00:00:00:00:01"), privateAddresses: [ip("10.0.0.1")] };
+    const other = { ...first, boot: "02", devices: card("02:00:00:00:00:02") };
+    expect(node.rivalOf(first)).toBeUndefined();
+    node.connect(first, session, 0);
+    expect(node.rivalOf(other)).toBe(
+      "gw1 is connected from the host with 10.0.0.1: give this node another name, or stop that one",
+    );
+    expect(node.rivalOf({ ...first, boot: "02" })).toBeUndefined();
+    expect(node.rivalOf({ ...other, boot: "01" })).toBeUndefined();
+    expect(node.rivalOf({ ...other, devices: card("00:00:00:00:00:00") })).toBeUndefined();
+    node.disconnect(session);
+    expect(node.rivalOf(other)).toBeUndefined();
+  });
+
   it("is told the new term by a new leader, and counts only once it has acknowledged that", () => {
     const before = fenced(1n);
     before.connect(hello(), session, 0);
