@@ -159,7 +159,7 @@ describe("the services of a cluster", () => {
     const [command = "", ...inside] = fixture.inside("coordinator1");
     const result = await tryCommand(command, [...inside, program, "coordinator", "--config", configOf("coordinator1")]);
     expect(result.code).toBe(1);
-    expect(result.stdout).toMatch(/10\.77\.0\.41:7400: can't listen here: .*EADDRINUSE/);
+    expect(result.stderr).toMatch(/^baton coordinator: listen 10\.77\.0\.41:7400: another process .*EADDRINUSE/m);
     expect(await ask("coordinator1", "/readyz")).toMatch(/^HTTP\/1\.1 200/);
   });
 
