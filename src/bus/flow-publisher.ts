@@ -5,6 +5,7 @@
  * Changes gather for a window that follows the cluster's load, and for as long as the message before them takes. While the
  * bus is away they gather up to a limit; beyond it they are dropped and a snapshot is asked for.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { IpAddress } from "../flow/address.ts";
 import { type FlowRow, type Forward, flowSubject, resyncAllSubject, resyncSubject } from "../flow/events.ts";
 import type { Flow } from "../flow/flow.ts";
@@ -50,6 +51,8 @@ const ticksPerDigest = 3;
 export const defaultBufferedMax = 200_000;
 /** Rows of one message: some 60 kB of NATS' megabyte. */
 const rowsMax = 2_000;
+/** Of a snapshot's page: some milliseconds to read from the table and encode. */
+const pageRowsMax = 500;
 const retryInitialMs = 100;
 const retryMaxMs = 2_000;
 /** For what is buffered to leave when the publisher is closed. */
@@ -86,7 +89,8 @@ export class FlowPublisher implements AsyncDisposable {
     const { instance, shards, bus, bufferedMax = defaultBufferedMax, flush = defaultFlushLimits } = options;
     const coalesce = flush.windowMaxMs > 0;
     this.#window = new FlushWindow(flush);
-    this.#sequencer = new FlowSequencer({ instance, boot: this.#boot, shards, rowsMax, bufferedMax, coalesce });
+    const limits = { rowsMax, pageRowsMax, bufferedMax, coalesce };
+    this.#sequencer = new FlowSequencer({ instance, boot: this.#boot, shards, ...limits });
     this.#ticking = setInterval(() => this.#tick(), options.tickMs ?? defaultTickMs);
     for (const subject of [resyncSubject(instance), resyncAllSubject])
       this.#subscriptions.use(bus.listen(subject, (data) => this.#hearResync(data)));
@@ -238,6 +242,8 @@ export class FlowPublisher implements AsyncDisposable {
         this.#told.add(shard);
         this.#window.stored(sequence, performance.now());
         if (taken.ticket !== undefined) this.#waiting.get(taken.ticket)?.resolve(sequence);
+        // A page takes some milliseconds to make: others have their turn before the next one.
+        await nextTurn();
       }
     } catch (error) {
       if (!this.#closed.signal.aborted) throw error;

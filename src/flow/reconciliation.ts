@@ -19,6 +19,8 @@ export interface ReconciledTable {
   finished(): void;
 }
 
+const unchanged: Applied = { kind: "unchanged" };
+
 export class Reconciliation implements Disposable {
   readonly #address: IpAddress;
   readonly #table: ReconciledTable;
@@ -45,14 +47,14 @@ export class Reconciliation implements Disposable {
   }
 
   /**
-   * The listing is whole: makes the table equal to it, step by step, and gives what each step did. Closes first, so that
+   * The listing is whole: makes the table equal to it, a flow a step, and gives what each step did. Closes first, so that
    * they make room.
    */
   *finish(nowMs: number): Generator<Applied> {
     for (const id of this.#table.ids())
-      if (!this.#listed.has(id) && !this.#changed.has(id)) yield this.#step(() => this.#table.close(id, nowMs));
+      yield this.#listed.has(id) || this.#changed.has(id) ? unchanged : this.#step(() => this.#table.close(id, nowMs));
     for (const [id, change] of this.#listed)
-      if (!this.#changed.has(id)) yield this.#step(() => this.#table.apply(change, nowMs));
+      yield this.#changed.has(id) ? unchanged : this.#step(() => this.#table.apply(change, nowMs));
   }
 
   /** The table forgets it; whatever it has not done yet stays undone. */

@@ -17,6 +17,8 @@ export interface SequencerOptions {
   readonly shards: number;
   /** Rows of a message. */
   readonly rowsMax: number;
+  /** Rows of a snapshot's page, which are read at once; `rowsMax` by default. */
+  readonly pageRowsMax?: number;
   /** Changes not yet taken, of all shards together. */
   readonly bufferedMax: number;
   /** False: a flow that opens and closes within one window is told of like any other, not only counted. */
@@ -198,7 +200,8 @@ export class FlowSequencer {
   /** Undefined: there are no more rows. */
   #takePage(index: number, shard: Shard, draft: Draft & { readonly kind: "pages" }): Taken | undefined {
     const rows: FlowRow[] = [];
-    while (rows.length < this.#options.rowsMax) {
+    const { rowsMax, pageRowsMax = rowsMax } = this.#options;
+    while (rows.length < pageRowsMax) {
       const next = draft.rows.next();
       if (next.done === true) {
         shard.drafts.shift();

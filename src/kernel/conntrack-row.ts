@@ -61,10 +61,13 @@ export interface PackedConntrackRows {
 export class ConntrackRows implements Iterable<ConntrackRecord> {
   readonly count: number;
   readonly malformed: number;
+  /** As they may travel on; whoever moves them away must not read these rows any more. */
+  readonly packed: PackedConntrackRows;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
 
   constructor(packed: PackedConntrackRows) {
+    this.packed = packed;
     this.#bytes = packed.bytes;
     this.#view = viewOf(packed.bytes);
     this.count = packed.count;

@@ -45,7 +45,8 @@ const stateNames: readonly (TcpSocketState | undefined)[] = [
 const familyNumber = { 4: 2, 6: 10 } as const;
 const tcpProtocol = 6;
 const requestBytes = 56;
-const answerBytes = 72;
+/** struct inet_diag_msg */
+export const answerBytes = 72;
 const attributeNumber = { tcpInfo: 2, ipv6Only: 11, mark: 15 } as const;
 /** struct tcp_info (linux/tcp.h): milliseconds since data, or an acknowledgement, last came. */
 const tcpInfoField = { lastDataReceived: 52, lastAckReceived: 56, end: 60 } as const;

@@ -9,6 +9,7 @@ import type { TcpSocketState } from "../flow/observe.ts";
 import type { NetlinkMessage } from "./attributes.ts";
 import { NetlinkSocket, netlinkFamily } from "./netlink.ts";
 import {
+  answerBytes,
   decodeSocket,
   destroyRequest,
   listRequest,
@@ -82,6 +83,40 @@ export function* streamTcpSockets(
     const socket = isLocal?.(message.payload) === false ? undefined : decodeSocket(message.payload);
     yield socket !== undefined && (family === undefined || familyOf(socket.local) === family) ? socket : undefined;
   }
+}
+
+/**
+ * The connections of a local address as {@link socketsOfHeads} reads them, so many together: for another thread. No other
+ * call on this socket may be made before the end.
+ */
+export function* streamTcpSocketHeads(
+  netlink: NetlinkSocket,
+  local: IpAddress,
+  perChunk: number,
+): Generator<Uint8Array<ArrayBuffer>> {
+  const isLocal = localAddressMatcher(local);
+  let heads = new Uint8Array(perChunk * answerBytes);
+  let count = 0;
+  for (const { payload } of answers(netlink, familyOf(local), connectionStates)) {
+    if (!isLocal(payload)) continue;
+    heads.set(payload.subarray(0, answerBytes), count * answerBytes);
+    count++;
+    if (count < perChunk) continue;
+    yield heads;
+    heads = new Uint8Array(perChunk * answerBytes);
+    count = 0;
+  }
+  if (count > 0) yield heads.slice(0, count * answerBytes);
+}
+
+/** Without what the kernel says in attributes. */
+export function socketsOfHeads(heads: Uint8Array): TcpSocket[] {
+  const sockets: TcpSocket[] = [];
+  for (let start = 0; start < heads.length; start += answerBytes) {
+    const socket = decodeSocket(heads.subarray(start, start + answerBytes));
+    if (socket !== undefined) sockets.push(socket);
+  }
+  return sockets;
 }
 
 export function listTcpListeners(netlink: NetlinkSocket): TcpListener[] {

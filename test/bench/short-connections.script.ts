@@ -2,7 +2,7 @@
  * Short connections: `serve PORT` takes and closes them for ever; `connect ADDRESS PORT RATE SECONDS` opens and closes so
  * many a second, and prints how many came to be.
  */
-import { acceptAndClose, connectAndClose, endpoint, listen } from "./blocking-sockets.ts";
+import { accept, close, connect, endpoint, listen } from "../support/blocking-sockets.ts";
 
 const [role, ...args] = process.argv.slice(2);
 /** Where the sender is too early it sleeps; shorter than this it doesn't. */
@@ -12,10 +12,19 @@ function sleep(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
+function connectAndClose(to: Uint8Array): boolean {
+  const fd = connect(to);
+  if (fd !== undefined) close(fd);
+  return fd !== undefined;
+}
+
 function serve(port: number): never {
   const listener = listen(endpoint("0.0.0.0", port));
   process.stdout.write("listening\n");
-  for (;;) acceptAndClose(listener);
+  for (;;) {
+    const fd = accept(listener);
+    if (fd !== undefined) close(fd);
+  }
 }
 
 function connectFor(

@@ -1,5 +1,6 @@
 /** What every bus promises, asked of NATS and of its twin in memory. */
 import { randomUUID } from "node:crypto";
+import { connect } from "nats";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Bus, BusError, type BusMessage, type StreamConfig } from "../../src/bus/bus.ts";
 import { MemoryBus } from "../../src/bus/memory.ts";
@@ -9,6 +10,7 @@ import { natsServerInstalled, startNatsServer, type TestNatsServer } from "../su
 
 interface Bench {
   connect(): Bus;
+  deleteStream(name: string): Promise<void>;
   interrupt(): Promise<void>;
   restore(): Promise<void>;
   close(): Promise<void>;
@@ -66,7 +68,7 @@ describe.each(benches)("the bus $name", ({ installed, open }) => {
     const { stream, subject } = await fresh();
     expect(await publish(subject(1), "a", "same")).toBe(1n);
     expect(await publish(subject(1), "a", "same")).toBe(1n);
-    expect(await bus.streamRange(stream, signal)).toEqual({ first: 1n, last: 1n });
+    expect(await bus.streamRange(stream, signal)).toMatchObject({ first: 1n, last: 1n });
   });
 
   test("delivers one subject in order, from a sequence on, with what is pending", async () => {
@@ -112,14 +114,14 @@ describe.each(benches)("the bus $name", ({ installed, open }) => {
 
   test("gives an empty stream a first sequence beyond the last", async () => {
     const { stream } = await fresh();
-    expect(await bus.streamRange(stream, signal)).toEqual({ first: 1n, last: 0n });
+    expect(await bus.streamRange(stream, signal)).toMatchObject({ first: 1n, last: 0n });
   });
 
   test("gives an existing stream new limits and keeps what it holds", async () => {
     const { stream, subject } = await fresh();
     await publish(subject(1), "a");
     await bus.ensureStream({ ...limitsOf(stream), maxAgeMs: 7_200_000 }, signal);
-    expect(await bus.streamRange(stream, signal)).toEqual({ first: 1n, last: 1n });
+    expect(await bus.streamRange(stream, signal)).toMatchObject({ first: 1n, last: 1n });
   });
 
   test("refuses a message that no stream holds, and the state of a stream that does not exist", async () => {
@@ -152,6 +154,23 @@ describe.each(benches)("the bus $name", ({ installed, open }) => {
     }
     expect(heard[0]).toBe("now");
   });
+
+  test("ends consuming when the stream was made anew, though the connection was never lost", async () => {
+    const { stream, subject } = await fresh();
+    await publish(subject(1), "a");
+    const { identity } = await bus.streamRange(stream, signal);
+    const started = Promise.withResolvers<void>();
+    const reading = (async () => {
+      for await (const _ of bus.consume({ stream, subject: subject(1), from: 1n, identity, signal, batchMax: 3 }))
+        started.resolve();
+    })();
+    const ended = expect(reading).rejects.toThrow(BusError);
+    await started.promise;
+    await bench.deleteStream(stream);
+    await bus.ensureStream(limitsOf(stream), signal);
+    await ended;
+    expect((await bus.streamRange(stream, signal)).identity).not.toBe(identity);
+  }, 20_000);
 
   test("ends consuming when the connection is lost, and publishes once it is back", async () => {
     const { stream, subject } = await fresh();
@@ -190,6 +209,7 @@ function memoryBench(): Bench {
   const bus = new MemoryBus();
   return {
     connect: () => bus,
+    deleteStream: async (name) => bus.deleteStream(name),
     interrupt: async () => bus.setConnected(false),
     restore: async () => bus.setConnected(true),
     close: async () => undefined,
@@ -200,6 +220,11 @@ async function natsBench(): Promise<Bench> {
   const server: TestNatsServer = await startNatsServer();
   return {
     connect: () => connectBus({ servers: server.servers, name: "contract" }),
+    async deleteStream(name) {
+      const connection = await connect({ servers: server.servers });
+      await (await connection.jetstreamManager()).streams.delete(name);
+      await connection.close();
+    },
     interrupt: () => server.kill(),
     restore: () => server.start(),
     close: () => server[Symbol.asyncDispose](),

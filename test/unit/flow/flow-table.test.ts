@@ -109,9 +109,10 @@ describe("FlowTable", () => {
     table.apply(change(2, "closed"), 20);
     table.apply(change(4, "half-open"), 20);
     const steps = reconciliation.finish(30);
+    expect(steps.next().value).toEqual({ kind: "unchanged" });
     expect(steps.next().value).toMatchObject({ flow: { state: "closed", key: { peerPort: 3 } } });
     table.apply(change(5, "open"), 30);
-    expect([...steps].map(({ kind }) => kind)).toEqual(["unchanged"]);
+    expect([...steps].filter(({ kind }) => kind !== "unchanged")).toEqual([]);
     expect([...table.flowsOf(address)].map((flow) => `${flow.key.peerPort} ${flow.state}`)).toEqual([
       "1 open",
       "4 half-open",

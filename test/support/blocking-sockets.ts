@@ -26,13 +26,17 @@ export function endpoint(address: string, port: number): Uint8Array {
   return bytes;
 }
 
-/** Opens a connection and closes it; false: it was refused or timed out. */
-export function connectAndClose(to: Uint8Array): boolean {
+/** A descriptor; undefined: refused, timed out, or no port or descriptor left. */
+export function connect(to: Uint8Array): number | undefined {
   const fd = cSocket(inet, stream, 0);
-  if (fd < 0) return false;
-  const connected = cConnect(fd, to, to.length) === 0;
+  if (fd < 0) return undefined;
+  if (cConnect(fd, to, to.length) === 0) return fd;
   cClose(fd);
-  return connected;
+  return undefined;
+}
+
+export function close(fd: number): void {
+  cClose(fd);
 }
 
 export function listen(at: Uint8Array): number {
@@ -44,8 +48,8 @@ export function listen(at: Uint8Array): number {
   return fd;
 }
 
-/** Takes the next connection, waiting for it, and closes it. */
-export function acceptAndClose(listener: number): void {
+/** Takes the next connection, waiting for it. */
+export function accept(listener: number): number | undefined {
   const fd = cAccept(listener, null, null, 0);
-  if (fd >= 0) cClose(fd);
+  return fd < 0 ? undefined : fd;
 }
