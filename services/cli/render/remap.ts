@@ -1,6 +1,12 @@
 /** A remap for people: in a list, whole, and as a preview. Pure; the live view is in live.ts. */
 import type { BatonError } from "../../../src/remap/error.ts";
-import { type MtuVerdict, type Remap, type RemapPhase, type RemapPolicy, remapPhases } from "../../../src/remap/remap.ts";
+import {
+  type MtuVerdict,
+  type Remap,
+  type RemapPhase,
+  type RemapPolicy,
+  remapPhases,
+} from "../../../src/remap/remap.ts";
 import { type Json, policyToJson } from "../../../src/remap/report.ts";
 import type { RemapPreview } from "../../../src/rpc/remap-codec.ts";
 import { formatDuration } from "../duration.ts";
