@@ -126,6 +126,11 @@ describe("the services of a cluster", () => {
 
   it("write logs of JSON alone, in which a remap can be followed by its id", async () => {
     await client.open({ group: "old", kind: "echo", to: publicAddress, count });
+    await until("all nodes are back with the coordinator", waitMs, async () => {
+      const [instances, gateways] = await Promise.all([fixture.baton("instances"), fixture.baton("gateways")]);
+      const nodes = [...instances.json.flat(), ...gateways.json.flat()] as { connected: boolean; current?: boolean }[];
+      return nodes.length > 2 && nodes.every((node) => node.connected && node.current !== false);
+    });
     const remap = await fixture.remap("vm-b", "draining");
     for (const name of services)
       for (const line of logLines(name)) {
