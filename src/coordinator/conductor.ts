@@ -82,7 +82,11 @@ export class Conductor {
   }
 
   connect(hello: NodeHello, session: NodeSession): void {
-    if (this.#isOver()) return;
+    // A stream that nobody ends would keep the node here, without orders, for as long as this process lives.
+    if (this.#isOver()) {
+      session.end(noLongerLeader);
+      return;
+    }
     const node = this.#cluster.node(hello.name, hello.kind);
     if (node.kind !== hello.kind) {
       session.end({
@@ -159,6 +163,8 @@ export class Conductor {
       return this.#storeFailed(error);
     }
     if (this.#isOver()) return reject(noLongerLeader);
+    // It may have connected while its removal was being stored; coming again makes it known again.
+    if (entry.kind === "node-removed") this.#cluster.nodes.get(entry.name)?.end(removed(entry.name));
     this.#cluster.apply(entry);
     const agent = entry.kind === "address-set" ? [entry.record.instance] : [];
     const all = entry.kind === "address-removed" ? this.#cluster.nodes.keys() : agent;
@@ -224,6 +230,11 @@ export class Conductor {
       answer?.(reject(state === undefined ? unknownRemap(id) : noLongerLeader));
       return;
     }
+    // Of a remap that has ended the address may have been removed since.
+    if (this.#cluster.chain(state.record.address) === undefined) {
+      answer?.(reject(addressGone(state.record)));
+      return;
+    }
     const { clock } = this.#ports;
     const now = { wallMs: clock.nowMs(), monotonicMs: clock.monotonicMs() };
     const result = step(state, event, { view: this.#cluster.view(state), now, bounds: this.#bounds });
@@ -252,13 +263,15 @@ export class Conductor {
       for (const record of places) await this.#ports.store.putInventory({ kind: "address-set", record });
       await this.#ports.store.putRemap(state.record);
     } catch (error) {
-      this.#writing.delete(id);
+      for (const { answer } of this.#endWriting(id)) answer(reject(noLongerLeader));
       this.#storeFailed(error);
       return false;
     }
-    const waiting = this.#writing.get(id) ?? [];
-    this.#writing.delete(id);
-    if (this.#isOver()) return false;
+    const waiting = this.#endWriting(id);
+    if (this.#isOver()) {
+      for (const { answer } of waiting) answer(reject(noLongerLeader));
+      return false;
+    }
     for (const record of places) this.#cluster.apply({ kind: "address-set", record });
     const { clock } = this.#ports;
     const now = { wallMs: clock.nowMs(), monotonicMs: clock.monotonicMs() };
@@ -267,6 +280,12 @@ export class Conductor {
     for (const { event, answer } of waiting) this.#dispatch(id, event, answer);
     this.observeAll();
     return true;
+  }
+
+  #endWriting(id: string): readonly Waiting[] {
+    const waiting = this.#writing.get(id) ?? [];
+    this.#writing.delete(id);
+    return waiting;
   }
 
   /** The view as it is once the state is in force. */
@@ -370,6 +389,14 @@ const storeLost = {
 
 function unknownRemap(id: string) {
   return { code: "UNKNOWN_REMAP", message: `there is no remap ${id}: baton remaps list shows all` } as const;
+}
+
+function addressGone({ id, address, phase: { kind } }: RemapRecord) {
+  return { code: "UNKNOWN_ADDRESS", message: `remap ${id} is ${kind}, and ${address} is no longer mapped` } as const;
+}
+
+function removed(name: string) {
+  return { code: "INVALID_ARGUMENT", message: `${name} was removed while it connected: connect again` } as const;
 }
 
 function describe({ phase, step: number }: RemapRecord): Readonly<Record<string, string | number>> {

@@ -1,0 +1,62 @@
+/** Where events of the conductor meet: a leadership that ends, a removal, a write that fails. */
+import { beforeEach, describe, expect, it } from "vitest";
+import { FakeCluster, publicA } from "../../support/fake-cluster.ts";
+
+describe("a conductor", () => {
+  let cluster: FakeCluster;
+  beforeEach(async () => {
+    cluster = new FakeCluster({ instances: 3, gateways: 2 });
+    cluster.connectAll();
+    await cluster.settle();
+    await cluster.addAddress(publicA, "vm-a");
+    cluster.node("vm-a").open(publicA, 5);
+    await cluster.settle();
+  });
+
+  it("sends a node elsewhere that comes when the lease has run out (F3)", () => {
+    const node = cluster.node("vm-b");
+    cluster.disconnect(node);
+    cluster.lost = "the lease has run out";
+    cluster.connect(node);
+    expect(node.session).toBeUndefined();
+  });
+
+  it("makes a node come again that has connected while its removal was stored", async () => {
+    const node = cluster.node("gw2");
+    cluster.disconnect(node);
+    cluster.slowStore = true;
+    const removing = cluster.inventory.removeGateway("gw2", "test");
+    await cluster.flush();
+    cluster.connect(node);
+    cluster.finishWrite();
+    expect(await removing).toMatchObject({ ok: true });
+    expect(node.session).toBeUndefined();
+    cluster.connect(node);
+    await cluster.settle();
+    expect(cluster.inventory.gateways()).toMatchObject([
+      { name: "gw1" },
+      { name: "gw2", connected: true, current: true },
+    ]);
+  });
+
+  it("answers requests that wait for a write when the write fails", async () => {
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+    cluster.slowStore = true;
+    const cut = cluster.remaps.command(id, { kind: "cut", by: "test" }, "test");
+    const deadline = cluster.remaps.command(id, { kind: "deadline", deadlineMs: 60_000 }, "test");
+    await cluster.flush();
+    cluster.failWrite();
+    expect(await cut).toMatchObject({ error: { code: "STORE_UNAVAILABLE" } });
+    expect(await deadline).toMatchObject({ error: { code: "NOT_LEADER" } });
+  });
+
+  it("refuses a request for a remap whose address is no longer mapped, and says so (B1)", async () => {
+    const { id } = await cluster.created(publicA, "vm-b");
+    cluster.node("vm-a").close(publicA);
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(await cluster.inventory.removeAddress(publicA, "test")).toMatchObject({ ok: true });
+    const abort = await cluster.remaps.command(id, { kind: "abort", by: "test" }, "test");
+    expect(abort).toMatchObject({ error: { code: "UNKNOWN_ADDRESS" } });
+  });
+});
