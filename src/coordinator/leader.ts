@@ -11,12 +11,12 @@ import type { Term } from "./election.ts";
 import type { FirstAddress } from "./first-addresses.ts";
 import { addFirstAddresses } from "./first-addresses.ts";
 import { InventoryDesk } from "./inventory-desk.ts";
-import type { KvBucket } from "./kv.ts";
+import type { KvBucket, KvChange } from "./kv.ts";
 import type { Mirror } from "./mirror.ts";
 import type { ConductorPorts, EventPort, TrackerPort } from "./ports.ts";
 import { RemapDesk } from "./remap-desk.ts";
 import { LeaderStore } from "./store.ts";
-import { obsoleteKeys, recover } from "./stored.ts";
+import { obsoleteKeys, recover, writerOf } from "./stored.ts";
 import { Turns } from "./turns.ts";
 
 export interface LeaderOptions {
@@ -49,13 +49,17 @@ export interface Leader {
 /** Reads everything that was stored before the term began, then leads. Throws the abort reason, or StoredValueError. */
 export async function takeOver(term: Term, options: LeaderOptions): Promise<Leader> {
   const { mirror, bucket, clock, events, log } = options;
-  await mirror.reached(term.revision, term.signal);
+  const writer = `${options.process} ${term.term}`;
+  const { signal } = term;
+  await mirror.reached(term.revision, signal);
+  mirror.onChange((change) => {
+    if (isForeign(change, writer))
+      term.resign(`${change.key} was written by an earlier leader: reading the store anew`);
+  }, signal);
   const { inventory, remaps, lastEntry } = recover(mirror.values);
   const states = remaps.map((record) => takeUp(record, true));
   const leadership = { term: term.term, name: options.name };
   const cluster = new ClusterState(options.projection, leadership, inventory, states);
-  const writer = `${options.process} ${term.term}`;
-  const { signal } = term;
   const store = new LeaderStore({
     bucket,
     writer,
@@ -83,6 +87,14 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
     remaps: new RemapDesk(cluster, conductor, ports, turns),
     inventory: new InventoryDesk(cluster, conductor, events, turns),
   };
+}
+
+/**
+ * A write of an earlier leader that was under way when this one read the store: a request that was answered with "not
+ * known", and may have been made again since. Left alone it would wait for the next leader, who would begin it.
+ */
+function isForeign({ key, value }: KvChange, writer: string): boolean {
+  return value !== undefined && /^(remap|inventory)\./.test(key) && writerOf(key, value) !== writer;
 }
 
 /** Leads until the term ends; then nothing leaves any more. */

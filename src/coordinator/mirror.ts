@@ -4,6 +4,7 @@ import type { KvChange } from "./kv.ts";
 export class Mirror {
   readonly #values = new Map<string, Uint8Array>();
   readonly #waiting = new Set<() => void>();
+  readonly #listeners = new Set<(change: KvChange) => void>();
   #revision = 0;
   #complete = false;
 
@@ -21,6 +22,13 @@ export class Mirror {
     if (change.value === undefined) this.#values.delete(change.key);
     else this.#values.set(change.key, change.value);
     this.#wake();
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  /** Calls back at every change from now on, until the signal aborts. */
+  onChange(listener: (change: KvChange) => void, signal: AbortSignal): void {
+    this.#listeners.add(listener);
+    signal.addEventListener("abort", () => this.#listeners.delete(listener), { once: true });
   }
 
   noteComplete(): void {

@@ -150,12 +150,21 @@ export function decodeLease(key: string, data: Uint8Array): Lease {
   return decodeEntry(key, data, lease);
 }
 
+/** Who has written it. Throws {@link StoredValueError}. */
+export function writerOf(key: string, data: Uint8Array): string {
+  return decodeEnvelope(key, data, z.unknown()).writer;
+}
+
 function decodeEntry<T>(key: string, data: Uint8Array, schema: z.ZodType<T>): T {
+  return decodeEnvelope(key, data, schema).value;
+}
+
+function decodeEnvelope<T>(key: string, data: Uint8Array, value: z.ZodType<T>): { writer: string; value: T } {
   try {
-    const envelope = z
+    const { writer, ...envelope } = z
       .object({ writer: z.string(), value: z.unknown() })
       .parse(JSON.parse(new TextDecoder().decode(data)));
-    return schema.parse(envelope.value);
+    return { writer, value: value.parse(envelope.value) };
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause);
     throw new StoredValueError(`the store's ${key} can't be read: ${reason}. Was it written by a newer version?`);

@@ -1,5 +1,5 @@
 /** Preparing, arming, and undoing both. Until the flip every failure ends in `aborting`, which leaves no trace. */
-import { activeOwners } from "./chain.ts";
+import { activeOwners, holderOf } from "./chain.ts";
 import {
   acceptRemovalWaits,
   armingWaits,
@@ -83,11 +83,22 @@ function giveUp(state: RemapState, why: BatonError, context: Context): Step {
 }
 
 function failureOf(state: RemapState, context: Context, boundMs: number): BatonError | undefined {
-  const fault = faultOf(state, context);
+  const fault = overtakenError(state, context) ?? faultOf(state, context);
   if (fault !== undefined) return fault;
   const { waits } = state.live;
   if (waits.length === 0 || waitedMs(state, context) < boundMs) return undefined;
   return timeoutError(waits, boundMs);
+}
+
+/**
+ * A record that an earlier leader wrote may reach the store after its successor has read it. By the time that it is read
+ * the address may have moved, and the remap means an address that is no longer there (invariant R13).
+ */
+function overtakenError({ record }: RemapState, { view }: Context): BatonError | undefined {
+  const { instance, generation } = holderOf(view.chain);
+  if (instance === record.source && generation === record.sourceGeneration) return undefined;
+  const since = `${record.address} has moved to ${instance} since (generation ${generation})`;
+  return { code: "ADDRESS_BUSY", message: `${since}: ask for a new remap if it is to move on` };
 }
 
 /** A proof can't arrive before the nodes are ready, so the nodes are blamed first. */

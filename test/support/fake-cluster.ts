@@ -266,6 +266,11 @@ export class FakeCluster {
     });
   }
 
+  /** A write of an earlier leader that reaches the store only now; whoever leads has read it before. */
+  land(record: RemapRecord): void {
+    this.#stored.remaps.set(record.id, record);
+  }
+
   stored(): ReadonlyMap<string, RemapRecord> {
     return this.#stored.remaps;
   }

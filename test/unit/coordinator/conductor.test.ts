@@ -59,4 +59,27 @@ describe("a conductor", () => {
     const abort = await cluster.remaps.command(id, { kind: "abort", by: "test" }, "test");
     expect(abort).toMatchObject({ error: { code: "UNKNOWN_ADDRESS" } });
   });
+
+  it.each([[["vm-b"]], [["vm-b", "vm-c"]], [["vm-b", "vm-a"]]])(
+    "gives up a remap whose record came so late that the address has gone to %s since (R13)",
+    async (ways) => {
+      const first = await cluster.created(publicA, "vm-b");
+      const late = cluster.stored().get(first.id);
+      if (late === undefined) throw new Error("no record");
+      await cluster.remaps.command(first.id, { kind: "abort", by: "test" }, "test");
+      await cluster.until(() => cluster.remap(first.id).phase === "aborted");
+      for (const target of ways) {
+        const { id } = await cluster.created(publicA, target);
+        await cluster.until(() => cluster.remap(id).phase === "draining");
+        for (const agent of cluster.agents) agent.close(publicA);
+        await cluster.until(() => cluster.remap(id).phase === "completed");
+      }
+      cluster.land({ ...late, id: "late", owners: late.owners.map((owner) => ({ ...owner, remap: "late" })) });
+      cluster.lead();
+      cluster.connectAll();
+      await cluster.until(() => cluster.remap("late").phase === "aborted");
+      expect(cluster.remap("late").error?.message).toContain("has moved to");
+      expect(cluster.inventory.addresses()).toMatchObject([{ instance: ways.at(-1) }]);
+    },
+  );
 });
