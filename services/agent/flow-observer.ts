@@ -98,7 +98,10 @@ export class FlowObserver {
   readonly #waiting = new Map<IpAddress, Promise<void>>();
   /** Shards whose flows are being listed to be published, and why once more since. */
   readonly #publishing = new Map<number, string | undefined>();
-  /** Shards that have not heard from this run of the agent: what an earlier one said there may be wrong. */
+  /**
+   * Shards that have not heard from this run of the agent, so that what an earlier one said there may be wrong; and those
+   * where telling them has failed since.
+   */
   readonly #unheard: Set<number>;
   #forwards: ReadonlyMap<number, readonly Forward[]> = new Map();
   #watching = false;
@@ -125,7 +128,7 @@ export class FlowObserver {
       if (known?.generation !== generation) this.#opened.set(address, 0);
       if (known?.address === address) continue;
       if (this.#unheard.has(this.#shardOf(address))) this.publishShard(this.#shardOf(address), "the agent has started");
-      else this.#background(this.#publishAddress(own, address));
+      else this.#background(address, this.#publishAddress(own, address));
     }
     for (const { address } of before.values()) if (this.#privateOf(address) === undefined) this.#forget(address);
     this.#tellForwards(state);
@@ -182,7 +185,7 @@ export class FlowObserver {
     this.#publishing.set(shard, busy ? reason : undefined);
     if (busy) return;
     this.#parts.log.info({ shard, reason }, "publishing a snapshot");
-    this.#background(this.#publishShard(shard));
+    this.#retryLater(shard, this.#publishShard(shard));
   }
 
   /** Publishes what the address's flows are now, or only that everything before is published. */
@@ -205,11 +208,11 @@ export class FlowObserver {
       const own = this.#privateOf(address);
       if (dueMs > nowMs) continue;
       this.#relistAt.delete(address);
-      if (own !== undefined && (certain || doubted.size > 0)) this.#background(this.#relist(own, address));
+      if (own !== undefined && (certain || doubted.size > 0)) this.#background(address, this.#relist(own, address));
     }
     if (this.#watching)
       for (const shard of [...this.#unheard].slice(0, emptyShardsPerTick))
-        this.publishShard(shard, "the agent has started");
+        this.publishShard(shard, "the agent has started, or its last listing has failed");
   }
 
   async #publishAddress(own: IpAddress, address: IpAddress): Promise<void> {
@@ -273,7 +276,7 @@ export class FlowObserver {
     const work = this.#inTurn(address, async () => {
       if (this.#privateOf(address) === undefined) await this.#list(undefined, address);
     });
-    this.#background(work);
+    this.#background(address, work);
   }
 
   #inTurn(address: IpAddress, work: () => Promise<void>): Promise<void> {
@@ -332,7 +335,15 @@ export class FlowObserver {
     return shardOf(address, this.#parts.shards);
   }
 
-  #background(work: Promise<unknown>): void {
-    work.catch((error: unknown) => this.#parts.log.error({ error }, "flows were not listed or not published"));
+  #background(address: IpAddress, work: Promise<unknown>): void {
+    this.#retryLater(this.#shardOf(address), work);
+  }
+
+  /** What could not be listed may be missing in the table, whose digest would never show it: all of it is told anew. */
+  #retryLater(shard: number, work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      this.#parts.log.error({ error, shard }, "flows were not listed or not published: trying again");
+      this.#unheard.add(shard);
+    });
   }
 }

@@ -215,6 +215,25 @@ describe("the agent's flow observer", () => {
     expect([rig.observer.overflows, rig.walks]).toEqual([2, 3]);
   });
 
+  test("lists and publishes again what the kernel has refused to list (E7)", async () => {
+    await rig.start();
+    for (let tick = 0; tick < shards; tick++) rig.observer.tick();
+    await rig.until(() => rig.snapshots.length === shards);
+    rig.sockets = [socket(1000)];
+    rig.duringWalk = () => {
+      rig.duringWalk = () => {};
+      throw new Error("no buffer space available");
+    };
+    rig.observer.onOverflow();
+    await rig.until(() => rig.walks === 2);
+    await rig.until(() => {
+      rig.observer.tick();
+      return rig.snapshots.length > shards;
+    });
+    expect(rig.snapshots.at(-1)).toEqual({ shard, flows: 1 });
+    expect(rig.walks).toBe(3);
+  });
+
   test("makes its table equal to the kernel's before a mark", async () => {
     await rig.start();
     rig.sockets = [socket(1000)];
