@@ -15,7 +15,6 @@ import {
   type WatchFlowsRequest,
 } from "../gen/baton/v1/tracker.ts";
 import type { Assignment as ShardAssignment } from "../placement/assignment.ts";
-import { fromServiceError, isServiceError } from "./errors.ts";
 import { FieldFault, readAddress, readList, readName } from "./fields.ts";
 import {
   answerToProto,
@@ -170,10 +169,7 @@ async function* streamed<T>(pages: AsyncGenerator<T, void, undefined>): AsyncGen
   }
 }
 
-/** A tracker's refusal is told as it is; a message that can't be read is the caller's fault. */
+/** A message that can't be read is the caller's fault. */
 function passedOn(error: unknown): unknown {
-  if (error instanceof FieldFault) return new Refusal({ code: "INVALID_ARGUMENT", message: error.message });
-  if (!isServiceError(error)) return error;
-  const { code, message, details } = fromServiceError(error);
-  return new Refusal({ code, message, details });
+  return error instanceof FieldFault ? new Refusal({ code: "INVALID_ARGUMENT", message: error.message }) : error;
 }

@@ -9,7 +9,7 @@ import type {
   ServerWritableStream,
   ServiceError,
 } from "@grpc/grpc-js";
-import { type DetailedError, toServiceError } from "./errors.ts";
+import { type DetailedError, fromServiceError, isServiceError, toServiceError } from "./errors.ts";
 
 export interface CallContext {
   /** Aborts when the caller is gone or its deadline has passed. */
@@ -80,8 +80,10 @@ function contextOf(call: ServerUnaryCall<unknown, unknown> | ServerWritableStrea
   return { signal: controller.signal, deadlineMs: Number(call.getDeadline()) };
 }
 
+/** What another server has refused, or not answered, on the caller's behalf is told as it is. */
 function translate(error: unknown, onBug: OnBug): ServiceError {
   if (error instanceof Refusal) return toServiceError(error.refusal);
+  if (isServiceError(error)) return toServiceError(fromServiceError(error));
   onBug(error);
   return toServiceError({ code: "INTERNAL", message: "the server failed; its log names the cause" });
 }

@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { RemapServiceClient } from "../../../src/gen/baton/v1/remap.ts";
 import { HealthClient } from "../../../src/gen/grpc/health/v1/health.ts";
 import { dial, serverStream, unary } from "../../../src/rpc/client.ts";
-import { fromServiceError } from "../../../src/rpc/errors.ts";
+import { fromServiceError, silence, toServiceError } from "../../../src/rpc/errors.ts";
 import { Refusal } from "../../../src/rpc/handler.ts";
 import { checkHealth } from "../../../src/rpc/health-client.ts";
 import { remapToProto } from "../../../src/rpc/remap-codec.ts";
@@ -93,6 +93,22 @@ describe("a handler", () => {
     const failed = await unary(client.value, "getRemap", { id: "r9" }, bounds).catch(fromServiceError);
     expect(failed).toMatchObject({ code: "INTERNAL", message: expect.not.stringContaining("secret") });
     expect(bugs).toEqual([new Error("secret detail")]);
+  });
+
+  it("passes on what another server has refused, or has not answered", async () => {
+    using directory = socketDirectory();
+    const endpoint = directory.endpoint("c.sock");
+    const bugs: unknown[] = [];
+    const failures = [toServiceError({ code: "TRACKER_BEHIND", message: "shard 3 is behind" }), silence(2_000)];
+    const get = async () => {
+      throw failures.shift();
+    };
+    await using _server = await serveFake(endpoint, { get }, bugs);
+    using client = closing(dial(RemapServiceClient, endpoint));
+    const ask = () => unary(client.value, "getRemap", { id: "r9" }, bounds).catch(fromServiceError);
+    expect(await ask()).toMatchObject({ code: "TRACKER_BEHIND", message: "shard 3 is behind", stated: true });
+    expect(await ask()).toMatchObject({ code: "NODE_TIMEOUT", message: "no answer within 2000 ms" });
+    expect(bugs).toEqual([]);
   });
 
   it("of a stream sends until it ends or refuses", async () => {
