@@ -51,6 +51,7 @@ export interface AgentParts {
 
 /** With a table fuller than this, new connections might find no place in it once everything new comes here. */
 const trackedShareMax = 0.75;
+const digestOfNothing = "00".repeat(32);
 /** Between two tries to apply the last state of before a reboot, where the host is not ready for it yet. */
 const resumeRetryTicks = 20;
 
@@ -71,6 +72,16 @@ export class Agent {
 
   get fence(): Fence | undefined {
     return this.#held?.fence;
+  }
+
+  /**
+   * What a coordinator's next state has to go beyond. Of a kernel that is ahead of the disk only the fence is known: with
+   * a digest that no state has, so that the state is sent whole. Untold, a leader that is new would begin below it, and be
+   * refused for ever.
+   */
+  get standing(): Fence | undefined {
+    const left = this.#held === undefined ? this.#parts.kernel.fence : undefined;
+    return left === undefined ? this.fence : { ...left, digest: digestOfNothing };
   }
 
   get state(): AgentState | undefined {

@@ -8,6 +8,7 @@ import type { LoggedPacket } from "../../src/kernel/nflog-source.ts";
 import { RawIpv4Socket } from "../../src/kernel/raw-socket.ts";
 import { canDestroyTcpSockets, openSockDiag } from "../../src/kernel/sock-diag.ts";
 import { countTcpSockets, listTcpActivity } from "../../src/kernel/tcp-activity.ts";
+import type { Fence } from "../../src/node/fence.ts";
 import type { NodeHello } from "../../src/node/status.ts";
 import { desiredStateCodec } from "../../src/rpc/desired-state.ts";
 import { NodeClient, type NodeClientEvent } from "../../src/rpc/node-client.ts";
@@ -106,12 +107,13 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     report: (status) => client?.report(status),
     log,
   });
-  const hello = (): NodeHello => ({
+  const hello = (): NodeHello => helloOf(agent.standing);
+  const helloOf = (held: Fence | undefined): NodeHello => ({
     name: config.name,
     kind: "agent",
     boot: boot.toString("hex"),
     version,
-    ...(agent.fence !== undefined && { held: agent.fence }),
+    ...(held !== undefined && { held }),
     devices: kernel.devices(),
     privateAddresses: config.privateAddresses,
     channels,
