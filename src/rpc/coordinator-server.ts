@@ -112,11 +112,12 @@ function remapService(api: CoordinatorApi, onBug: OnBug): Service {
       cutRemap: order("cut"),
       releaseRemap: order("release"),
       setDeadline: answer(
-        ({ id, deadlineMs }: { id: string; deadlineMs?: bigint | undefined }) => ({
+        ({ id, deadlineMs, requestedBy }: { id: string; deadlineMs?: bigint | undefined; requestedBy: string }) => ({
           id: readId("id", id),
+          by: readText("requested_by", requestedBy),
           ...(deadlineMs !== undefined && { deadlineMs: readDuration("deadline_ms", deadlineMs) }),
         }),
-        ({ id, ...deadline }) => api.orderRemap(id, { kind: "deadline", ...deadline }, ""),
+        ({ id, by, ...deadline }) => api.orderRemap(id, { kind: "deadline", ...deadline }, by),
         remapToProto,
       ),
     },

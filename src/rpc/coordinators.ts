@@ -98,7 +98,8 @@ export class Coordinators implements Disposable {
 
   /** `deadlineMs` from now; without it, no deadline. */
   async setDeadline(id: string, deadlineMs?: number): Promise<Remap> {
-    const request = { id, deadlineMs: deadlineMs === undefined ? undefined : BigInt(deadlineMs) };
+    const deadline = { deadlineMs: deadlineMs === undefined ? undefined : BigInt(deadlineMs) };
+    const request = { id, ...deadline, requestedBy: this.#requestedBy };
     return valid(remapFromProto(await this.#ask(RemapServiceClient, "setDeadline", request)));
   }
 

@@ -218,9 +218,10 @@ describe("baton remaps", () => {
     for (const order of ["cut", "release"]) expect((await baton(["remaps", order, "r7"], on.env)).code).toBe(0);
     expect((await baton(["remaps", "deadline", "r7", "1h"], on.env)).code).toBe(0);
     expect((await baton(["remaps", "deadline", "r7", "none"], on.env)).code).toBe(0);
+    const requestedBy = expect.stringMatching(/^tester@/);
     expect(on.cluster.requests("setDeadline")).toEqual([
-      { id: "r7", deadlineMs: 3_600_000n },
-      { id: "r7", deadlineMs: undefined },
+      { id: "r7", deadlineMs: 3_600_000n, requestedBy },
+      { id: "r7", deadlineMs: undefined, requestedBy },
     ]);
   });
 

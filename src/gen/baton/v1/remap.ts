@@ -896,6 +896,7 @@ export interface SetDeadlineRequest {
   id: string;
   /** Milliseconds from now; absent: no deadline. */
   deadlineMs?: bigint | undefined;
+  requestedBy: string;
 }
 
 export interface PreviewRemapRequest {
@@ -3293,7 +3294,7 @@ export const ReleaseRemapRequest: MessageFns<ReleaseRemapRequest> = {
 };
 
 function createBaseSetDeadlineRequest(): SetDeadlineRequest {
-  return { id: "", deadlineMs: undefined };
+  return { id: "", deadlineMs: undefined, requestedBy: "" };
 }
 
 export const SetDeadlineRequest: MessageFns<SetDeadlineRequest> = {
@@ -3306,6 +3307,9 @@ export const SetDeadlineRequest: MessageFns<SetDeadlineRequest> = {
         throw new globalThis.Error("value provided for field message.deadlineMs of type uint64 too large");
       }
       writer.uint32(16).uint64(message.deadlineMs);
+    }
+    if (message.requestedBy !== "") {
+      writer.uint32(26).string(message.requestedBy);
     }
     return writer;
   },
@@ -3339,6 +3343,14 @@ export const SetDeadlineRequest: MessageFns<SetDeadlineRequest> = {
             message.deadlineMs = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3359,6 +3371,11 @@ export const SetDeadlineRequest: MessageFns<SetDeadlineRequest> = {
         : isSet(object.deadline_ms)
         ? BigInt(object.deadline_ms)
         : undefined,
+      requestedBy: isSet(object.requestedBy)
+        ? globalThis.String(object.requestedBy)
+        : isSet(object.requested_by)
+        ? globalThis.String(object.requested_by)
+        : "",
     };
   },
 
@@ -3369,6 +3386,9 @@ export const SetDeadlineRequest: MessageFns<SetDeadlineRequest> = {
     }
     if (message.deadlineMs !== undefined) {
       obj.deadlineMs = message.deadlineMs.toString();
+    }
+    if (message.requestedBy !== "") {
+      obj.requestedBy = message.requestedBy;
     }
     return obj;
   },
@@ -3382,6 +3402,7 @@ export const SetDeadlineRequest: MessageFns<SetDeadlineRequest> = {
     message.deadlineMs = (object.deadlineMs !== undefined && object.deadlineMs !== null)
       ? BigInt(object.deadlineMs)
       : undefined;
+    message.requestedBy = object.requestedBy ?? "";
     return message;
   },
 };
