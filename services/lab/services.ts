@@ -14,6 +14,9 @@ import { askReadiness, type Readiness } from "./readiness.ts";
 const stopTimeoutMs = 12_000;
 const killTimeoutMs = 5_000;
 
+/** As the systemd units have it: a switch is a few short turns, and lasts as long as these wait for a processor. */
+const promptly = ["nice", "-n", "-10"];
+
 /** Lines of a dead service's log that are worth showing. */
 const excerptLines = 12;
 const excerptLineCharacters = 400;
@@ -107,7 +110,7 @@ function namespaceOf(lab: OpenLab, service: Service): string {
 function commandOf(lab: OpenLab, service: Service): readonly string[] {
   const config = lab.directory.config(service.name);
   if (service.kind === "nats") return ["nats-server", "--config", config];
-  return [join(repositoryRoot, "bin/baton"), service.kind, "--config", config];
+  return [...promptly, join(repositoryRoot, "bin/baton"), service.kind, "--config", config];
 }
 
 /** The caller's own, so that BATON_LOG_LEVEL and the like reach the services; compiled code is kept for the next start. */
