@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setInterval } from "node:timers/promises";
 import { expect, it } from "vitest";
 import type { RemapJson } from "../../services/lab/demo-baton.ts";
 import { readCardWatch, startCardWatch } from "../../services/lab/demo-watch.ts";
@@ -35,6 +36,8 @@ const patientMs = 60_000;
 const swappedRules = join(import.meta.dirname, "lookups/swap-rules.ts");
 
 const perWave = 5;
+/** Unpaced, a fast machine opens so many that their snapshot takes longer than any bound: its messages come 2 s apart. */
+const wavePaceMs = 100;
 const nothingLost = { privateSource: 0, resets: 0 };
 
 it(
@@ -131,10 +134,11 @@ async function openUntilSwitched(fixture: LabFixture, client: Client, id: string
       over = true;
     },
   );
-  do {
+  for await (const _ of setInterval(wavePaceMs)) {
+    if (over) break;
     for (const group of ["early", "late"])
       await client.open({ group, kind: "echo", to: publicAddress, count: perWave });
-  } while (!over);
+  }
   await switched;
   for (const group of ["early", "late"]) await client.open({ group, kind: "echo", to: publicAddress, count: perWave });
 }
