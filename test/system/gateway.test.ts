@@ -355,13 +355,13 @@ describe("on a host that forwarded before", () => {
   });
 });
 
-describe("a state that moves one address", () => {
-  test.each([10, 10_000])("of %i takes less than 5 ms in the kernel", async (mappings) => {
-    const { flipMs } = await (await hosts.start("fabric", "speed.script.ts", String(mappings))).line<{
-      flipMs: number[];
-    }>(() => true);
-    // The best of them: a busy machine adds to the others, writing the whole table would add ten times this to all.
-    expect(Math.min(...flipMs)).toBeLessThan(5);
+describe("a state that moves one of 10,000 addresses", () => {
+  test("takes less than a fifth of what the whole table takes in the kernel", async () => {
+    const speed = await hosts.start("fabric", "speed.script.ts", "10000");
+    const { wholeMs, flipMs } = await speed.line<{ wholeMs: number; flipMs: number[] }>(() => true);
+    // The best of them: a busy machine adds to the others. Against the same machine's own time for the whole table,
+    // for milliseconds alone say more of the machine than of the change.
+    expect(Math.min(...flipMs)).toBeLessThan(wholeMs / 5);
   });
 });
 
