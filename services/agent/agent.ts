@@ -15,6 +15,7 @@ import type { AgentAddress, AgentState, ChannelKind } from "../../src/node/state
 import type { LinkReport, NodeFault, NodeStatus } from "../../src/node/status.ts";
 import type { BatonError } from "../../src/remap/error.ts";
 import type { DesiredStateOf } from "../../src/rpc/desired-state.ts";
+import type { KeptState } from "../../src/runtime/kept-state.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import type { DrainWatch } from "./drain-watch.ts";
 import { EmptiedSets } from "./emptied-sets.ts";
@@ -37,8 +38,8 @@ export interface AgentParts {
   readonly marks: Marks;
   readonly offlineHook: OfflineHook;
   readonly channels: readonly ChannelKind[];
-  /** Keeps the state on the disk. */
-  store(desired: AgentDesired): Promise<void>;
+  /** The state on the disk. */
+  readonly kept: KeptState<AgentDesired>;
   /** Ports with a listener bound to this very address. */
   boundPorts(address: IpAddress): readonly number[];
   /** Connections of this address, whichever their other end. */
@@ -84,6 +85,11 @@ export class Agent {
     return left === undefined ? this.fence : { ...left, digest: digestOfNothing };
   }
 
+  /** The kernel has a state that the disk does not take. */
+  get unkept(): boolean {
+    return this.#parts.kept.behind;
+  }
+
   get state(): AgentState | undefined {
     return this.#held?.state;
   }
@@ -119,9 +125,7 @@ export class Agent {
     await nextTurn();
     this.#tell(desired.state);
     this.report();
-    await this.#parts.store(desired).catch((error: unknown) => {
-      this.#parts.log.error({ error }, "the state is not on the disk: a reboot would bring back an older one");
-    });
+    await this.#parts.kept.keep(desired);
   }
 
   /** Looks at what changes without a new state: connections, counters, listeners. */
