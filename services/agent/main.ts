@@ -124,6 +124,7 @@ async function resume(agent: Agent, kernel: KernelState, file: string, log: Logg
 function notReady(agent: Agent, client: NodeClient<"agent">): string[] {
   return [
     ...(agent.fence === undefined ? ["no state from a coordinator yet"] : []),
+    ...(agent.stands ? [] : ["somebody has removed baton's rules from the kernel"]),
     ...(agent.unkept ? ["the state is not on the disk: a reboot would bring back an older one"] : []),
     ...(client.endpoint === undefined ? ["no connection to a coordinator"] : []),
   ];

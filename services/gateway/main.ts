@@ -45,6 +45,8 @@ export interface GatewayRun {
 
 /** Between two packets of a proof, and between two looks at what is retiring. */
 const tickMs = 100;
+/** Between two looks whether the rules are still in the kernel. */
+const mendTicks = 10;
 const bootBytes = 16;
 const codec = desiredStateCodec("gateway");
 const notOnDisk = "the state is not on the disk: a reboot would bring back an older one";
@@ -94,6 +96,7 @@ async function serve(config: GatewayConfig, log: Logger, signal: AbortSignal): P
       counters: () => table.counters(),
       status: () => gateway.status(),
       connected: () => connected(),
+      rewritten: () => gateway.rewritten,
     }),
   });
   gateway.start(await keptState(config, log));
@@ -145,8 +148,10 @@ async function applyStates(
 }
 
 async function tick(gateway: Gateway, prover: Prover, report: () => void, signal: AbortSignal): Promise<void> {
+  let ticks = 0;
   for await (const _ of setInterval(tickMs, undefined, { signal })) {
-    const changes = [prover.send(), gateway.retire(systemClock.monotonicMs())];
+    const mended = ++ticks % mendTicks === 0 && gateway.mend();
+    const changes = [mended, prover.send(), gateway.retire(systemClock.monotonicMs())];
     if (changes.includes(true)) report();
   }
 }
