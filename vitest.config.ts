@@ -10,8 +10,11 @@ if (Number(process.versions.node.split(".")[0]) < nodeMajor)
 /** Minutes each: chaos in every phase, and figures with 100,000 flows. `npm run soak` runs them. */
 const long = ["test/system/away.test.ts", "test/system/many-flows*.test.ts", "test/system/flow-events.test.ts"];
 
+/** For what hangs, not for what is slow: many tests start processes, and a loaded machine takes its time with those. */
+const patient = { testTimeout: 60_000, hookTimeout: 60_000 };
+
 /** One kernel and one machine for all: one file after the other. */
-const shared = { fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 };
+const shared = { fileParallelism: false, ...patient };
 
 export default defineConfig({
   test: {
@@ -20,6 +23,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts", "test/property/**/*.test.ts", "test/simulation/**/*.test.ts"],
+          ...patient,
         },
       },
       {

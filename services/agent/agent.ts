@@ -15,6 +15,7 @@ import type { AgentAddress, AgentState, ChannelKind } from "../../src/node/state
 import type { LinkReport, NodeFault, NodeStatus } from "../../src/node/status.ts";
 import type { BatonError } from "../../src/remap/error.ts";
 import type { DesiredStateOf } from "../../src/rpc/desired-state.ts";
+import type { KeptState } from "../../src/runtime/kept-state.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import type { DrainWatch } from "./drain-watch.ts";
 import { EmptiedSets } from "./emptied-sets.ts";
@@ -37,8 +38,8 @@ export interface AgentParts {
   readonly marks: Marks;
   readonly offlineHook: OfflineHook;
   readonly channels: readonly ChannelKind[];
-  /** Keeps the state on the disk. */
-  store(desired: AgentDesired): Promise<void>;
+  /** The state on the disk. */
+  readonly kept: KeptState<AgentDesired>;
   /** Ports with a listener bound to this very address. */
   boundPorts(address: IpAddress): readonly number[];
   /** Connections of this address, whichever their other end. */
@@ -52,6 +53,8 @@ export interface AgentParts {
 /** With a table fuller than this, new connections might find no place in it once everything new comes here. */
 const trackedShareMax = 0.75;
 const digestOfNothing = "00".repeat(32);
+/** Between two looks whether the rules are still in the kernel: a second. */
+const mendTicks = 4;
 /** Between two tries to apply the last state of before a reboot, where the host is not ready for it yet. */
 const resumeRetryTicks = 20;
 
@@ -61,6 +64,7 @@ export class Agent {
   /** The state on the disk, as long as the kernel could not be brought into it. */
   #pending: AgentDesired | undefined;
   #ticks = 0;
+  #rewritten = 0;
   #emptied = new EmptiedSets();
   #fault: NodeFault | undefined;
   #links: readonly LinkReport[] = [];
@@ -82,6 +86,21 @@ export class Agent {
   get standing(): Fence | undefined {
     const left = this.#held === undefined ? this.#parts.kernel.fence : undefined;
     return left === undefined ? this.fence : { ...left, digest: digestOfNothing };
+  }
+
+  /** The kernel has what it was given. */
+  get stands(): boolean {
+    return this.#parts.kernel.stands();
+  }
+
+  /** Times that rules which somebody had removed were written again. */
+  get rewritten(): number {
+    return this.#rewritten;
+  }
+
+  /** The kernel has a state that the disk does not take. */
+  get unkept(): boolean {
+    return this.#parts.kept.behind;
   }
 
   get state(): AgentState | undefined {
@@ -111,6 +130,7 @@ export class Agent {
    * coordinator, and its fence by the kernel.
    */
   async take(desired: AgentDesired): Promise<void> {
+    this.#mend();
     const verdict = this.#judge(desired.fence);
     if (verdict.kind === "refuse") this.#refuse({ code: "INVALID_ARGUMENT", message: verdict.reason }, desired.fence);
     const applied = verdict.kind !== "refuse" && this.#apply(desired);
@@ -119,20 +139,25 @@ export class Agent {
     await nextTurn();
     this.#tell(desired.state);
     this.report();
-    await this.#parts.store(desired).catch((error: unknown) => {
-      this.#parts.log.error({ error }, "the state is not on the disk: a reboot would bring back an older one");
-    });
+    await this.#parts.kept.keep(desired);
   }
 
   /** Looks at what changes without a new state: connections, counters, listeners. */
   tick(): void {
     this.#parts.observer.tick();
-    if (this.#pending !== undefined && ++this.#ticks % resumeRetryTicks === 0) this.#resumePending();
+    this.#ticks++;
+    if (this.#ticks % mendTicks === 0) this.#mend();
+    if (this.#pending !== undefined && this.#ticks % resumeRetryTicks === 0) this.#resumePending();
     const state = this.state;
     if (state === undefined) return;
-    this.#syncBoundPorts(state);
-    const drained = this.#parts.drainWatch.count(state);
-    if (this.#countLinks(state) || drained) this.report();
+    try {
+      this.#syncBoundPorts(state);
+      const drained = this.#parts.drainWatch.count(state);
+      if (this.#countLinks(state) || drained) this.report();
+    } catch (error) {
+      // The rules may have gone since the last look.
+      if (!this.#mend()) throw error;
+    }
   }
 
   /** Flows of an owner are loaded from the tracker. */
@@ -155,6 +180,32 @@ export class Agent {
       retired: [],
       hooks: offlineHook.reports(),
     });
+  }
+
+  /**
+   * Writes again what somebody has removed from the kernel: the rules of the state held, and the sets from those who know.
+   * What the kernel had learnt by itself it learns again. True: so it was.
+   */
+  #mend(): boolean {
+    const { kernel, observer, followSets, log } = this.#parts;
+    if (kernel.stands()) return false;
+    log.error("somebody has removed baton's rules from the kernel: writing them again");
+    kernel.reread();
+    this.#bound.clear();
+    const held = this.#held;
+    if (held === undefined) kernel.begin();
+    else {
+      this.#emptied = new EmptiedSets(held.state);
+      if (!this.#apply(held)) return true;
+      for (const address of held.state.addresses) this.#keepOwn(address);
+      this.#syncBoundPorts(held.state);
+      followSets.refill(held.state.addresses);
+    }
+    this.#rewritten++;
+    // Without rules that track them, connections came and went unheard.
+    observer.onOverflow();
+    this.report();
+    return true;
   }
 
   #resumePending(): void {

@@ -14,10 +14,11 @@ import { desiredStateCodec } from "../../src/rpc/desired-state.ts";
 import { NodeClient, type NodeClientEvent } from "../../src/rpc/node-client.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
+import { KeptState } from "../../src/runtime/kept-state.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import { writeStateFile } from "../../src/runtime/state-file.ts";
 import { version } from "../../src/runtime/version.ts";
-import { Agent } from "./agent.ts";
+import { Agent, type AgentDesired } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
 import { DrainWatch } from "./drain-watch.ts";
 import { type FlowEvents, openFlowEvents } from "./flow-events.ts";
@@ -38,6 +39,8 @@ export interface Surroundings {
   readonly kernel: KernelState;
   readonly log: Logger;
   readonly stateFile: string;
+  /** Something without which the agent can't go on has ended: the process is to end, and to be started again. */
+  fail(error: Error): void;
 }
 
 export interface Parts {
@@ -66,7 +69,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     log.warn(
       "this kernel has no vxlan: channels need the other instance as a direct neighbour; modprobe vxlan adds it",
     );
-  const listings = resources.use(new HostListings());
+  const listings = resources.use(new HostListings(surroundings.fail));
   const trackers = resources.use(new TrackerClient(config.trackers));
   const flowEvents = openFlowEvents({ config, boot, listings, log }, resources);
   const { observer } = flowEvents;
@@ -100,7 +103,13 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
       log,
     }),
     channels,
-    store: (desired) => writeStateFile(stateFile, desired, stateCodec),
+    kept: resources.use(
+      new KeptState<AgentDesired>({
+        write: (desired) => writeStateFile(stateFile, desired, stateCodec),
+        onError: (error) =>
+          log.error({ error }, "the state is not on the disk: a reboot would bring back an older one"),
+      }),
+    ),
     boundPorts: (address) => listings.boundPorts(address),
     sockets: (address) => listings.sockets(address),
     trackedConnections: conntrackUsage,

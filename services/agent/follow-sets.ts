@@ -71,6 +71,12 @@ export class FollowSets implements Disposable {
     for (const { address, follow } of wanted) if (!this.#watched.has(follow.link)) this.#begin(address.address, follow);
   }
 
+  /** The kernel's sets are empty, and to be filled from the beginning. */
+  refill(addresses: readonly AgentAddress[]): void {
+    this[Symbol.dispose]();
+    this.sync(addresses);
+  }
+
   loads(): LoadReport[] {
     return [...this.#watched.values()]
       .filter((watched) => watched.loaded)

@@ -11,7 +11,12 @@ export class HostListings implements Listings, Disposable {
   readonly #resources = new DisposableStack();
   readonly #conntrack = this.#resources.use(openConntrack());
   readonly #sockets = this.#resources.use(openSockDiag());
-  readonly #listing = this.#resources.use(new KernelListing());
+  readonly #listing: KernelListing;
+
+  /** @param fail hears once that connections can't be listed any more */
+  constructor(fail: (error: Error) => void) {
+    this.#listing = this.#resources.use(new KernelListing(fail));
+  }
 
   walk(local: IpAddress, visitor: ListingVisitor): Promise<void> {
     return this.#listing.walk(local, {

@@ -14,7 +14,7 @@ import { type Routing, renderRouting } from "../../src/dataplane/routing.ts";
 import type { AgentHost } from "../../src/dataplane/rule-scope.ts";
 import type { IpAddress } from "../../src/flow/address.ts";
 import { dumpConntrack, openConntrack, setConntrackMark } from "../../src/kernel/conntrack.ts";
-import { hasTable, readFence } from "../../src/kernel/fence-table.ts";
+import { hasTable, readFence, standsUnder } from "../../src/kernel/fence-table.ts";
 import { listDevices, type NetworkDevice } from "../../src/kernel/link.ts";
 import type { NetlinkSocket } from "../../src/kernel/netlink.ts";
 import { Nftables } from "../../src/kernel/nftables.ts";
@@ -44,6 +44,8 @@ export class KernelState implements Disposable {
   #objects: TableObjects;
   #routing: string | undefined;
   #gated: boolean;
+  /** With which the rules were written last. */
+  #written: Fence | undefined;
 
   constructor(options: KernelStateOptions) {
     this.#options = options;
@@ -53,11 +55,23 @@ export class KernelState implements Disposable {
     this.#sysctls = new SavedSysctls(options.sysctlFile, options.onSysctlsLost);
     this.#objects = this.#listObjects();
     this.#gated = hasTable(this.#nftables, gateTableName);
+    this.#written = this.fence;
   }
 
   /** The fence that stands in the kernel now; nothing where baton's tables are not there. */
   get fence(): Fence | undefined {
     return readFence(this.#nftables);
+  }
+
+  /** What was written last is in the kernel. */
+  stands(): boolean {
+    return standsUnder(this.#nftables, this.#written);
+  }
+
+  /** Looks anew at what there is, for it is not what was written. */
+  reread(): void {
+    this.#objects = this.#listObjects();
+    this.#written = this.fence;
   }
 
   /** Devices of the host, without baton's own. */
@@ -93,6 +107,7 @@ export class KernelState implements Disposable {
     this.#prepare(routing);
     this.#write(state, this.#host(this.#guarded(routing)), `${renderFence(fence)}${this.#gated ? removeGate : ""}`);
     this.#gated = false;
+    this.#written = fence;
     if (JSON.stringify(routing) !== this.#routing) this.#finish(routing);
     this.#markOpening(state);
   }

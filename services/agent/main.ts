@@ -88,8 +88,9 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
   if (config.admin !== undefined)
     resources.use(await serveAdmin({ listen: config.admin.listen, ready: () => reasons(), registry }));
   kernel.begin();
-  const parts = assemble({ config, kernel, log, stateFile: stateFile(config) }, resources);
-  await subscribe(parts, (error) => failed.abort(error), resources);
+  const fail = (error: Error): void => failed.abort(error);
+  const parts = assemble({ config, kernel, log, stateFile: stateFile(config), fail }, resources);
+  await subscribe(parts, fail, resources);
   await resume(parts.agent, kernel, stateFile(config), log);
   const client = parts.connect();
   flowEventMetrics(registry, parts.flowEvents);
@@ -123,6 +124,8 @@ async function resume(agent: Agent, kernel: KernelState, file: string, log: Logg
 function notReady(agent: Agent, client: NodeClient<"agent">): string[] {
   return [
     ...(agent.fence === undefined ? ["no state from a coordinator yet"] : []),
+    ...(agent.stands ? [] : ["somebody has removed baton's rules from the kernel"]),
+    ...(agent.unkept ? ["the state is not on the disk: a reboot would bring back an older one"] : []),
     ...(client.endpoint === undefined ? ["no connection to a coordinator"] : []),
   ];
 }

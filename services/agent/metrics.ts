@@ -28,6 +28,11 @@ export function agentMetrics(registry: Registry, parts: AgentMetricsParts): void
     Number(parts.agent.fence?.generation ?? 0n),
   );
   gauge("state_term", "Term of the coordinator that ordered it.", () => Number(parts.agent.fence?.term ?? 0n));
+  gauge(
+    "rules_rewritten",
+    "Times that rules which somebody had removed were written again.",
+    () => parts.agent.rewritten,
+  );
   gauge("links", "Channels to other instances.", () => parts.agent.state?.links.length ?? 0);
   gauge("flows", "Live flows that this instance owns.", () => parts.observer.size);
   gauge("lookups_dropped", "Unknown packets not asked about, for too many waited.", () => parts.unknownPackets.dropped);

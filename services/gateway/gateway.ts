@@ -14,7 +14,7 @@ import { type Fence, judgeFence } from "../../src/node/fence.ts";
 import type { GatewayState } from "../../src/node/state.ts";
 import { emptyStatus, type NodeFault, type NodeStatus } from "../../src/node/status.ts";
 import type { Logger } from "../../src/runtime/log.ts";
-import type { KernelTable } from "./kernel-table.ts";
+import type { KernelTable, WriteOutcome } from "./kernel-table.ts";
 import type { Prover } from "./prover.ts";
 
 export interface OrderedGatewayState {
@@ -23,7 +23,7 @@ export interface OrderedGatewayState {
 }
 
 export interface GatewayParts {
-  readonly table: Pick<KernelTable, "fence" | "write" | "forget" | "retiringPackets">;
+  readonly table: Pick<KernelTable, "fence" | "stands" | "write" | "forget" | "retiringPackets">;
   readonly devices: GatewayDevices;
   /** Dropped until there is a state. */
   readonly publicPrefixes: readonly Prefix[];
@@ -42,6 +42,8 @@ export class Gateway {
   #watches: RetirementWatches = new Map();
   #faults: readonly NodeFault[] = [];
   #refusal: NodeFault | undefined;
+  /** Times that rules which somebody had removed were written again. */
+  rewritten = 0;
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
@@ -52,7 +54,7 @@ export class Gateway {
    * @throws Error when the kernel does not take the rules
    */
   start(kept: OrderedGatewayState | undefined): void {
-    const { table, log, devices } = this.#parts;
+    const { table, log } = this.#parts;
     const standing = table.fence;
     this.#fence = standing;
     if (kept !== undefined && judgeFence(standing, kept.fence).kind !== "refuse") {
@@ -61,7 +63,7 @@ export class Gateway {
       this.#faults = checkGatewayState(kept.state).faults;
       log.info({ generation: kept.fence.generation.toString() }, "took up the state of an earlier run");
     } else if (standing === undefined) {
-      const outcome = table.write(closedTable(devices, this.#parts.publicPrefixes), undefined);
+      const outcome = this.#close();
       if (!outcome.ok) throw new Error(`the kernel does not take the gateway's rules: ${outcome.message}`);
       log.info("nothing is forwarded until a coordinator has sent a state");
     } else {
@@ -89,17 +91,31 @@ export class Gateway {
     const retiring = this.#state?.accepts.filter((accept) => accept.retiring && !this.#gone.has(accept.private)) ?? [];
     if (this.#state === undefined || fence === undefined || retiring.length === 0) return false;
     const packets = table.retiringPackets();
-    if (packets === undefined) {
-      log.warn("the kernel has lost the gateway's rules: writing them again");
-      table.forget();
-    } else {
-      this.#watches = watchRetiring(this.#watches, packets, nowMs);
-    }
+    if (packets === undefined) return this.mend();
+    this.#watches = watchRetiring(this.#watches, packets, nowMs);
     const due = dueToGo(this.#watches, nowMs);
-    if (packets !== undefined && due.length === 0) return false;
+    if (due.length === 0) return false;
     const fault = this.#write(this.#state, fence, new Set([...this.#gone, ...due]));
     if (fault !== undefined) log.error({ fault }, "retired translations could not be removed");
     return fault === undefined;
+  }
+
+  /**
+   * Looks whether the kernel still has the rules, and writes them again where somebody has removed them. True: so it was.
+   * @throws Error where they were an earlier run's: only a coordinator knows them, and tells a process that starts
+   */
+  mend(): boolean {
+    const { table, log } = this.#parts;
+    if (table.stands()) return false;
+    const [state, fence] = [this.#state, this.#fence];
+    if (state === undefined && fence !== undefined)
+      throw new Error("somebody has removed the rules of an earlier run from the kernel: start the gateway again");
+    log.error("somebody has removed the gateway's rules from the kernel: writing them again");
+    table.forget();
+    const fault = state === undefined || fence === undefined ? refusedBy(this.#close()) : this.#write(state, fence);
+    if (fault === undefined) this.rewritten++;
+    else log.error({ fault }, "the rules could not be written again");
+    return true;
   }
 
   status(): NodeStatus {
@@ -116,9 +132,15 @@ export class Gateway {
 
   /** Empty: the gateway forwards by a state that it knows. */
   notReady(): readonly string[] {
+    if (!this.#parts.table.stands()) return ["somebody has removed the gateway's rules from the kernel"];
     if (this.#state !== undefined) return [];
     if (this.#parts.table.fence !== undefined) return ["rules of an earlier run forward; no state has come since"];
     return ["no coordinator has sent a state yet; nothing is forwarded"];
+  }
+
+  #close(): WriteOutcome {
+    const { table, devices, publicPrefixes } = this.#parts;
+    return table.write(closedTable(devices, publicPrefixes), undefined);
   }
 
   /** `gone`: retiring Accepts that are to be out of the kernel. */
@@ -126,7 +148,8 @@ export class Gateway {
     const retiring = new Set(state.accepts.filter((accept) => accept.retiring).map((accept) => accept.private));
     const stillGone = new Set([...gone].filter((address) => retiring.has(address)));
     const outcome = this.#parts.table.write(gatewayTable(this.#parts.devices, state, stillGone), fence);
-    if (!outcome.ok) return { code: "NODE_FAILED", message: `the kernel refused the rules: ${outcome.message}` };
+    const fault = refusedBy(outcome);
+    if (fault !== undefined) return fault;
     this.#fence = fence;
     this.#gone = stillGone;
     // A watch that outlived its Accept would let the next one of that address go at once.
@@ -136,6 +159,10 @@ export class Gateway {
     this.#state = state;
     return undefined;
   }
+}
+
+function refusedBy(outcome: WriteOutcome): NodeFault | undefined {
+  return outcome.ok ? undefined : { code: "NODE_FAILED", message: `the kernel refused the rules: ${outcome.message}` };
 }
 
 function refusalOf(held: Fence | undefined, offered: Fence): NodeFault | undefined {

@@ -16,9 +16,9 @@ import {
 } from "../../src/dataplane/gateway-ruleset.ts";
 import { tableName } from "../../src/dataplane/names.ts";
 import { type IpAddress, parseIpAddress } from "../../src/flow/address.ts";
-import { hasTable, readFence } from "../../src/kernel/fence-table.ts";
+import { hasTable, readFence, standsUnder } from "../../src/kernel/fence-table.ts";
 import type { Nftables, NftablesObject } from "../../src/kernel/nftables.ts";
-import type { Fence } from "../../src/node/fence.ts";
+import { type Fence, isSameFence } from "../../src/node/fence.ts";
 
 export type WriteOutcome = { readonly ok: true } | { readonly ok: false; readonly message: string };
 
@@ -59,9 +59,15 @@ export class KernelTable {
     return done;
   }
 
-  /** The next write writes all. */
+  /** What was written last is in the kernel. */
+  stands(): boolean {
+    return standsUnder(this.#nftables, this.#fence);
+  }
+
+  /** Nothing is known to stand in the kernel: the next write writes all. */
   forget(): void {
     this.#table = undefined;
+    this.#fence = undefined;
   }
 
   /** Packets of each retiring translation so far; undefined: the kernel does not say. */
@@ -98,9 +104,7 @@ export class KernelTable {
 
   #fenceText(fence: Fence | undefined): string {
     if (fence === undefined) return this.#fence === undefined ? "" : removeFence;
-    const held = this.#fence;
-    const same = held?.term === fence.term && held.leader === fence.leader && held.generation === fence.generation;
-    return same && held.digest === fence.digest ? "" : renderFence(fence);
+    return isSameFence(this.#fence, fence) ? "" : renderFence(fence);
   }
 }
 

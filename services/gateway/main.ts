@@ -23,6 +23,7 @@ import { NodeClient, type NodeClientEvent } from "../../src/rpc/node-client.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
+import { KeptState } from "../../src/runtime/kept-state.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
 import { isAbort } from "../../src/runtime/retry.ts";
 import { prepareStateDirectory, readStateFile, writeStateFile } from "../../src/runtime/state-file.ts";
@@ -44,8 +45,11 @@ export interface GatewayRun {
 
 /** Between two packets of a proof, and between two looks at what is retiring. */
 const tickMs = 100;
+/** Between two looks whether the rules are still in the kernel. */
+const mendTicks = 10;
 const bootBytes = 16;
 const codec = desiredStateCodec("gateway");
+const notOnDisk = "the state is not on the disk: a reboot would bring back an older one";
 
 /** The process's exit code. */
 export async function run(options: GatewayRun): Promise<number> {
@@ -81,13 +85,18 @@ async function serve(config: GatewayConfig, log: Logger, signal: AbortSignal): P
   const prover = new Prover({ gateway: config.name, send: (packet, destination) => raw.send(packet, destination) });
   const publicPrefixes = config.publicPrefixes.flatMap((text) => parsePrefix(text) ?? []);
   const gateway = new Gateway({ table, devices: devicesOf(config, sysctls), publicPrefixes, prover, log });
+  using kept = new KeptState<DesiredStateOf<"gateway">>({
+    write: (desired) => writeStateFile(stateFile(config), desired, codec),
+    onError: (error) => log.error({ error }, notOnDisk),
+  });
   let connected = (): boolean => false;
   await using _admin = await adminOf(config, {
-    ready: () => gateway.notReady(),
+    ready: () => [...gateway.notReady(), ...(kept.behind ? [notOnDisk] : [])],
     registry: gatewayMetrics({
       counters: () => table.counters(),
       status: () => gateway.status(),
       connected: () => connected(),
+      rewritten: () => gateway.rewritten,
     }),
   });
   gateway.start(await keptState(config, log));
@@ -114,7 +123,7 @@ async function serve(config: GatewayConfig, log: Logger, signal: AbortSignal): P
   report();
   log.info({ version }, "started");
   await together(signal, failed, [
-    (both) => applyStates(client.states(both), gateway, report, { config, log }),
+    (both) => applyStates(client.states(both), gateway, report, kept),
     (both) => tick(gateway, prover, report, both),
   ]);
 }
@@ -127,24 +136,22 @@ async function applyStates(
   states: AsyncIterable<DesiredStateOf<"gateway">>,
   gateway: Gateway,
   report: () => void,
-  { config, log }: { readonly config: GatewayConfig; readonly log: Logger },
+  kept: KeptState<DesiredStateOf<"gateway">>,
 ): Promise<void> {
   for await (const desired of states) {
     const applied = gateway.apply(desired);
     report();
     if (!applied) continue;
     await setImmediate();
-    try {
-      await writeStateFile(stateFile(config), desired, codec);
-    } catch (error) {
-      log.error({ error }, "the state could not be kept on disk; after a restart the gateway asks for it again");
-    }
+    await kept.keep(desired);
   }
 }
 
 async function tick(gateway: Gateway, prover: Prover, report: () => void, signal: AbortSignal): Promise<void> {
+  let ticks = 0;
   for await (const _ of setInterval(tickMs, undefined, { signal })) {
-    const changes = [prover.send(), gateway.retire(systemClock.monotonicMs())];
+    const mended = ++ticks % mendTicks === 0 && gateway.mend();
+    const changes = [mended, prover.send(), gateway.retire(systemClock.monotonicMs())];
     if (changes.includes(true)) report();
   }
 }

@@ -8,6 +8,7 @@ export interface MetricSources {
   counters(): Readonly<Partial<Record<GatewayCounter, number>>>;
   status(): NodeStatus;
   connected(): boolean;
+  rewritten(): number;
 }
 
 const names = Object.keys(gatewayCounters) as GatewayCounter[];
@@ -42,5 +43,8 @@ export function gatewayMetrics(sources: MetricSources): Registry {
   );
   gauge("baton_gateway_faults", "What of the newest state could not be done.", () => sources.status().faults.length);
   gauge("baton_gateway_stream_up", "1: connected to a coordinator.", () => (sources.connected() ? 1 : 0));
+  gauge("baton_gateway_rules_rewritten", "Times that rules which somebody had removed were written again.", () =>
+    sources.rewritten(),
+  );
   return registry;
 }

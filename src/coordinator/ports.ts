@@ -27,13 +27,16 @@ export interface TrackerPort {
   count(address: IpAddress, owner: string, signal: AbortSignal): Promise<number | undefined>;
 }
 
+/** What a message of the audit has to say besides action and time. Null: taken away, as a deadline. */
+export type AuditEntry = Readonly<Record<string, string | number | null>>;
+
 export interface EventPort {
   /** Tells the event stream that the address belongs to the instance alone. */
   owned(address: IpAddress, instance: string, generation: bigint, signal: AbortSignal): Promise<void>;
   /** A change of a remap. Never waits. */
   remapChanged(remap: Remap): void;
   /** Never waits. */
-  audit(action: string, entry: Readonly<Record<string, string>>): void;
+  audit(action: string, entry: AuditEntry): void;
 }
 
 export interface ConductorPorts {

@@ -11,7 +11,7 @@ import type { Remap, RemapPolicy } from "../remap/remap.ts";
 import { remapOf } from "../remap/view.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Conductor, RemapCommand } from "./conductor.ts";
-import { type Answer, accept, type ConductorPorts, reject } from "./ports.ts";
+import { type Answer, type AuditEntry, accept, type ConductorPorts, reject } from "./ports.ts";
 import type { Turns } from "./turns.ts";
 
 /** Newest first. */
@@ -66,7 +66,12 @@ export class RemapDesk {
   async command(id: string, event: RemapCommand, by: string): Promise<Answer<Remap>> {
     const answer = await this.#conductor.command(id, event);
     if (!answer.ok) return answer;
-    this.#audit(`remap-${event.kind}`, by, id, {});
+    this.#audit(
+      `remap-${event.kind}`,
+      by,
+      id,
+      event.kind === "deadline" ? { deadlineMs: event.deadlineMs ?? null } : {},
+    );
     if (answer.value.back) return await this.#moveBack(answer.value.state, by);
     return accept(remapOf(this.#cluster.remaps.get(id) ?? answer.value.state));
   }
@@ -95,7 +100,7 @@ export class RemapDesk {
     return [...this.#cluster.remaps.values()].find(({ record }) => record.idempotencyKey === key);
   }
 
-  #audit(action: string, by: string, remap: string, more: Readonly<Record<string, string>>): void {
+  #audit(action: string, by: string, remap: string, more: AuditEntry): void {
     this.#ports.events.audit(action, { by, remap, ...more });
   }
 }

@@ -9,6 +9,7 @@ import type { Remap } from "../remap/remap.ts";
 import { remapToText } from "../remap/report.ts";
 import type { Logger } from "../runtime/log.ts";
 import { sleep } from "../runtime/retry.ts";
+import type { AuditEntry } from "./ports.ts";
 
 export const remapStreamName = "BATON_REMAPS";
 export const auditStreamName = "BATON_AUDIT";
@@ -52,7 +53,7 @@ export class RemapFeed {
     this.#push(`baton.remaps.${remap.id}`, text, `${remap.id} ${remap.phase}`);
   }
 
-  audit(action: string, entry: Readonly<Record<string, string>>, atMs: number): void {
+  audit(action: string, entry: AuditEntry, atMs: number): void {
     this.#push(`baton.audit.${action}`, JSON.stringify({ action, at: new Date(atMs).toISOString(), ...entry }));
   }
 

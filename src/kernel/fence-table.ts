@@ -1,6 +1,7 @@
 /** Reads the fence that stands in the kernel; fence-table.ts of the data plane says how it is written. */
 import { fenceTableName, parseFenceListing } from "../dataplane/fence-table.ts";
-import type { Fence } from "../node/fence.ts";
+import { tableName } from "../dataplane/names.ts";
+import { type Fence, isSameFence } from "../node/fence.ts";
 import type { Nftables } from "./nftables.ts";
 
 /** Undefined: baton's tables are not in this kernel, or a version that can't be read wrote them. */
@@ -9,6 +10,14 @@ export function readFence(nftables: Nftables): Fence | undefined {
   const listing = nftables.run(`list table ${fenceTableName}`);
   if (!listing.ok) throw new Error(`can't read the fence from the kernel: ${listing.message}`);
   return parseFenceListing(listing.output);
+}
+
+/**
+ * The rules are there, under the fence with which they were written. False: somebody has flushed the ruleset, as a reload
+ * of a host's own rules does (invariant D15). A fraction of a millisecond.
+ */
+export function standsUnder(nftables: Nftables, fence: Fence | undefined): boolean {
+  return hasTable(nftables, tableName) && isSameFence(readFence(nftables), fence);
 }
 
 /** @param table family and name: "inet baton" */

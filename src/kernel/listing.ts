@@ -2,7 +2,8 @@
  * The connections of a local address as the kernel has them, listed in a thread of their own: conntrack's entries, then
  * TCP sockets.
  *
- * Owns the thread and its end. It may be `chunksAheadMax` chunks ahead of who takes them.
+ * Owns the thread and its end. It may be `chunksAheadMax` chunks ahead of who takes them. A thread that ends by itself
+ * lists nothing any more: `fail` is told, for whoever lives on would go without listings for good.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
@@ -30,15 +31,20 @@ export class KernelListing implements Disposable {
   #ended: Error | undefined;
   #last: Promise<void> = Promise.resolve();
 
-  constructor() {
+  constructor(fail: (error: Error) => void) {
     const workerData: ListingStart = { taken: this.#taken };
     this.#worker = new Worker(siblingModule("listing-main", import.meta.url), { workerData });
     this.#worker.on("message", (chunk: ListingChunk) => {
       this.#chunks.push(chunk);
       this.#arrived.resolve();
     });
-    this.#worker.on("error", (error) => this.#end(error));
-    this.#worker.on("exit", () => this.#end(new Error("the thread that lists connections has ended")));
+    const failed = (error: Error): void => {
+      if (this.#ended !== undefined) return;
+      this.#end(error);
+      fail(error);
+    };
+    this.#worker.on("error", failed);
+    this.#worker.on("exit", () => failed(new Error("the thread that lists connections ended unexpectedly")));
   }
 
   /** Begun after this call, one listing after the other. Rejects with a KernelError where the kernel refuses. */

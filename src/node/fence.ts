@@ -35,6 +35,12 @@ export function judgeFence(held: Fence | undefined, offered: Fence): FenceVerdic
   return { kind: "repeat" };
 }
 
+export function isSameFence(one: Fence | undefined, other: Fence | undefined): boolean {
+  if (one === undefined || other === undefined) return one === other;
+  const { term, leader, generation, digest } = one;
+  return term === other.term && leader === other.leader && generation === other.generation && digest === other.digest;
+}
+
 function refuse(reason: string): FenceVerdict {
   return { kind: "refuse", reason };
 }

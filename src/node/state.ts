@@ -46,6 +46,9 @@ export interface AgentAddress {
   readonly cut: boolean;
 }
 
+/** Instances whose flows of one address one holder can follow. */
+export const followsPerAddressMax = 16;
+
 export interface Follow {
   readonly owner: string;
   readonly ownerPrivate: IpAddress;

@@ -7,7 +7,7 @@
 
 import type { DrainReport } from "../node/status.ts";
 import { trackerNode } from "./checklist.ts";
-import { drainReportOf, linkReportOf, measure, withClosed } from "./figures.ts";
+import { drainReportOf, followingLink, linkReportOf, measure, withClosed } from "./figures.ts";
 import { deadlineRefusal } from "./policy.ts";
 import type { RemapState, Wait } from "./record.ts";
 import { noteTrouble } from "./switching.ts";
@@ -66,7 +66,7 @@ function lookForQuiet<S extends RemapState>(state: S, context: Context): S {
   const { view, now } = context;
   const open = openOf(drainReportOf(state, context), isCutting(state));
   const { quiet, tracked: _asked, ...live } = state.live;
-  if (open !== 0) return { ...state, live };
+  if (open !== 0 || isUncounted(state, context)) return { ...state, live };
   const report = linkReportOf(state, view);
   const counters =
     isCutting(state) || report === undefined ? "" : `${report.followedPackets} ${report.returnedPackets}`;
@@ -74,6 +74,11 @@ function lookForQuiet<S extends RemapState>(state: S, context: Context): S {
   const { tracked } = state.live;
   const since = { sinceMs: now.monotonicMs, counters };
   return { ...state, live: { ...live, quiet: since, ...(tracked !== undefined && { tracked }) } };
+}
+
+/** The follower does not say what passes its channel: silence that nobody hears proves nothing (invariant R4). */
+function isUncounted(state: RemapState, { view }: Context): boolean {
+  return !isCutting(state) && followingLink(state, view) !== undefined && linkReportOf(state, view) === undefined;
 }
 
 function isCutting({ record }: RemapState): boolean {
@@ -94,6 +99,11 @@ function drainWaits(state: RemapState, cut: boolean, context: Context): readonly
     return [{ node, what: `to report its open connections${away}`, kind: "node" }];
   }
   if (openOf(drain, cut) !== 0) return [{ node, what: openConnections(state, drain.open, cut, context), kind: "node" }];
+  if (isUncounted(state, context)) {
+    const { holder } = context.view.later;
+    const away = context.view.world.agents.get(holder)?.connected === true ? "" : "; it is not connected";
+    return [{ node: holder, what: `to report what passes the channel to ${node}${away}`, kind: "node" }];
+  }
   if (!cut && live.tracked !== 0) {
     const seen =
       live.tracked === undefined ? "to count the connections" : `to see ${live.tracked} connections end that`;

@@ -1,4 +1,5 @@
 /** What is measured of a remap's connections and their traffic. Nothing is estimated: what is not reported keeps its last value. */
+import type { LinkId } from "../node/state.ts";
 import type { DrainReport, LinkReport } from "../node/status.ts";
 import type { LinkTraffic, RemapState, RunCounts } from "./record.ts";
 import type { RemapFlows } from "./remap.ts";
@@ -79,8 +80,14 @@ function trafficOf(state: RemapState, view: Context["view"]): readonly LinkTraff
   return [...other, { link, packets, bytes, superseded: Number(report.superseded) }];
 }
 
-/** Counters of the link by which the source's connections are followed now, at the follower's end. */
-export function linkReportOf({ record }: RemapState, view: Context["view"]): LinkReport | undefined {
-  const link = view.later.link ?? record.owners.find(({ owner }) => owner === record.source);
-  return view.world.agents.get(view.later.holder)?.status.links.find(({ id }) => id === link?.link);
+/** Counters of the link by which the source's connections are followed now, at the follower's end, if it can be heard. */
+export function linkReportOf(state: RemapState, view: Context["view"]): LinkReport | undefined {
+  const agent = view.world.agents.get(view.later.holder);
+  if (agent?.connected !== true) return undefined;
+  return agent.status.links.find(({ id }) => id === followingLink(state, view));
+}
+
+/** Undefined: nobody follows the source's connections. */
+export function followingLink({ record }: RemapState, { later }: Context["view"]): LinkId | undefined {
+  return (later.link ?? record.owners.find(({ owner }) => owner === record.source))?.link;
 }

@@ -12,7 +12,7 @@ import {
   unknownAddress,
   unknownInstance,
 } from "../inventory/inventory.ts";
-import type { LinkId } from "../node/state.ts";
+import { followsPerAddressMax, type LinkId } from "../node/state.ts";
 import type { NodeHello } from "../node/status.ts";
 import { type Chain, chainOf, holderOf, linksInUse, predecessors } from "./chain.ts";
 import { type ChannelChoice, type ChosenChannel, chooseChannel, freeLinks } from "./channel.ts";
@@ -212,6 +212,10 @@ function planOwners(request: RemapRequest, chain: Chain, targetPrivate: IpAddres
     ...(request.policy.follow ? [{ owner: holder.instance, ownerPrivate: holder.private }] : []),
     ...former.map(({ id, source, sourcePrivate }) => ({ owner: source, ownerPrivate: sourcePrivate, remap: id })),
   ];
+  if (owners.length > followsPerAddressMax) {
+    const message = `${request.target} would follow connections of ${owners.length} instances, and can follow those of ${followsPerAddressMax}: wait until a drain of ${request.address} ends, or cut one`;
+    return { owners: [], channels: new Map(), refusals: [{ code: "LIMIT_EXCEEDED", message }] };
+  }
   const links = freeLinks(owners.length, usedLinks(input), input.recentLinks);
   const refusals: BatonError[] = [];
   const channels = new Map<string, ChosenChannel>();

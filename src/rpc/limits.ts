@@ -16,7 +16,6 @@ export const textCharactersMax = 4_096;
 
 export const prefixesMax = 256;
 export const addressesMax = 100_000;
-export const followsPerAddressMax = 16;
 export const linksMax = 1_023;
 export const requestsMax = 10_000;
 export const positionsMax = 4_096;

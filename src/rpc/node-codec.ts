@@ -19,6 +19,7 @@ import {
   type AgentState,
   type Egress,
   type Follow,
+  followsPerAddressMax,
   type GatewayState,
   type Link,
   linkIdMax,
@@ -205,7 +206,7 @@ function readAgentAddress(message: AgentAddressMessage, field: string): AgentAdd
     generation: message.generation,
     egress: readEgress(message, field),
     holdOpens: message.holdOpens,
-    follows: readList(`${field}.follows`, message.follows, limits.followsPerAddressMax, readFollow),
+    follows: readList(`${field}.follows`, message.follows, followsPerAddressMax, readFollow),
     watchDrain: message.watchDrain,
     cut: message.cut,
   };

@@ -36,9 +36,28 @@ export function nodeService(greet: Greet): Service {
 
 type Call = ServerDuplexStream<NodeReport, NodeDirective>;
 
+/**
+ * A state says everything, so of those that a node has not room for only the newest is kept: a node that stands still
+ * costs what the stream buffers, and one state.
+ */
+function newestOnly(call: Pick<Call, "write" | "on" | "writableNeedDrain">): Pick<NodeStream, "send"> {
+  let next: DesiredState | undefined;
+  const send = (desired: DesiredState): void => {
+    if (call.writableNeedDrain) next = desired;
+    else call.write({ directive: { $case: "state", value: desiredStateToProto(desired) } });
+  };
+  call.on("drain", () => {
+    const waiting = next;
+    next = undefined;
+    if (waiting !== undefined) send(waiting);
+  });
+  return { send };
+}
+
 function serve(call: Call, greet: Greet): void {
   let listener: NodeListener | undefined;
   let ended = false;
+  const states = newestOnly(call);
   const close = (): void => {
     ended = true;
     listener?.closed();
@@ -46,7 +65,7 @@ function serve(call: Call, greet: Greet): void {
   };
   const stream: NodeStream = {
     send(desired) {
-      if (!ended) call.write({ directive: { $case: "state", value: desiredStateToProto(desired) } });
+      if (!ended) states.send(desired);
     },
     end(error) {
       if (ended) return;

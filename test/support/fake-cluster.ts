@@ -7,7 +7,7 @@ import { ClusterState } from "../../src/coordinator/cluster-state.ts";
 import { Conductor } from "../../src/coordinator/conductor.ts";
 import type { NodeSession } from "../../src/coordinator/fenced-node.ts";
 import { InventoryDesk } from "../../src/coordinator/inventory-desk.ts";
-import { type Answer, type ConductorPorts, StoreFault } from "../../src/coordinator/ports.ts";
+import { type Answer, type AuditEntry, type ConductorPorts, StoreFault } from "../../src/coordinator/ports.ts";
 import { RemapDesk } from "../../src/coordinator/remap-desk.ts";
 import { Turns } from "../../src/coordinator/turns.ts";
 import { type IpAddress, parseIpAddress, parsePrefix } from "../../src/flow/address.ts";
@@ -53,6 +53,7 @@ export class FakeCluster {
   readonly gateways: readonly FakeNode[];
   readonly published: Remap[] = [];
   readonly audits: string[] = [];
+  readonly auditEntries: AuditEntry[] = [];
   readonly ownerships: string[] = [];
   /** Writes wait here while true; else they are done at once. */
   slowStore = false;
@@ -78,7 +79,8 @@ export class FakeCluster {
   #ids = 0;
 
   constructor(options: FakeClusterOptions = {}) {
-    const names = ["vm-a", "vm-b", "vm-c", "vm-d"].slice(0, options.instances ?? 2);
+    const letters = "abcdefghijklmnopqrstuvwxyz".slice(0, options.instances ?? 2);
+    const names = Array.from(letters, (letter) => `vm-${letter}`);
     this.agents = names.map((name, index) => new FakeNode(name, "agent", index + 11));
     this.gateways = Array.from(
       { length: options.gateways ?? 1 },
@@ -309,7 +311,10 @@ export class FakeCluster {
       events: {
         owned: (address, instance) => later(() => void this.ownerships.push(`${address} ${instance}`)),
         remapChanged: (remap) => void this.published.push(remap),
-        audit: (action) => void this.audits.push(action),
+        audit: (action, entry) => {
+          this.audits.push(action);
+          this.auditEntries.push({ action, ...entry });
+        },
       },
       clock: { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs },
       newId: () => `r${++this.#ids}`,

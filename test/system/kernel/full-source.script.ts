@@ -49,7 +49,9 @@ const calls = {
   /** Lists this host's connections and publishes them whole, as before a remap or, unknown yet, at the agent's start. */
   async publish(own: IpAddress, wasKnown: boolean): Promise<Published> {
     await using bus = await memoryBus(signal);
-    using listings = new HostListings();
+    using listings = new HostListings((error) => {
+      throw error;
+    });
     await using publisher = new FlowPublisher({
       bus,
       instance: "vm-a",

@@ -64,6 +64,17 @@ describe("sets of followed flows", () => {
     expect(rig.commands.join("")).toContain("add element inet baton follow_5 { 198.51.100.2 . 2 . 80 }");
   });
 
+  test("are filled from the beginning when the kernel has lost them, and count as loaded only then (D15)", async () => {
+    rig.sets.sync([address]);
+    rig.events.push({ kind: "snapshot", flows: [flow(1, "open")], first: true, complete: true, positions });
+    await waitFor(() => rig.loaded === 1, { ...soon, what: "the load's end" });
+    rig.commands.length = 0;
+    rig.sets.refill([address]);
+    expect(rig.watched.map(({ aborted }) => aborted())).toEqual([true, false]);
+    expect(rig.sets.loads()).toEqual([]);
+    await waitFor(() => rig.watched.length === 2, { ...soon, what: "another watch" });
+  });
+
   test("take a handshake for a handshake, and an end for an end (E5)", async () => {
     rig.sets.sync([address]);
     rig.events.push({ kind: "changes", flows: [flow(1, "half-open"), flow(2, "closed")], positions });

@@ -14,17 +14,22 @@ class FakeTable {
   written: GatewayTable[] = [];
   outcome: WriteOutcome = { ok: true };
   packets: ReadonlyMap<IpAddress, bigint> | undefined = new Map();
-  forgotten = 0;
+  flushed = false;
 
   write(table: GatewayTable, fence: Fence | undefined): WriteOutcome {
     if (!this.outcome.ok) return this.outcome;
     this.written.push(table);
     this.fence = fence;
+    this.flushed = false;
     return this.outcome;
   }
 
+  stands(): boolean {
+    return !this.flushed;
+  }
+
   forget(): void {
-    this.forgotten++;
+    this.fence = undefined;
   }
 
   retiringPackets(): ReadonlyMap<IpAddress, bigint> | undefined {
@@ -199,12 +204,46 @@ describe("a retiring translation", () => {
     expect(table.last?.toPublic.get(source)).toBe("203.0.113.10");
   });
 
-  test("brings to light that somebody has removed the rules: they are written again", () => {
+  test("is not taken for gone when somebody has removed the rules: they are written again", () => {
     table.packets = undefined;
+    table.flushed = true;
     const writes = table.written.length;
     expect(gateway.retire(0)).toBe(true);
-    expect(table.forgotten).toBe(1);
     expect(table.written).toHaveLength(writes + 1);
     expect(table.last?.toPublic.has(source)).toBe(true);
+  });
+});
+
+describe("a gateway whose rules somebody has removed from the kernel (D15)", () => {
+  test("is not ready until it has written them again, under the same fence", () => {
+    gateway.start(undefined);
+    gateway.apply(ordered(3n, before));
+    const writes = table.written.length;
+    expect(gateway.mend()).toBe(false);
+    table.flushed = true;
+    expect(gateway.notReady()).toEqual(["somebody has removed the gateway's rules from the kernel"]);
+    table.outcome = { ok: false, message: "busy" };
+    expect(gateway.mend()).toBe(true);
+    expect(gateway.notReady()).toHaveLength(1);
+    table.outcome = { ok: true };
+    expect(gateway.mend()).toBe(true);
+    expect(gateway.notReady()).toEqual([]);
+    expect(gateway.rewritten).toBe(1);
+    expect(table.written).toHaveLength(writes + 1);
+    expect(gateway.status().applied).toEqual(ordered(3n, before).fence);
+  });
+
+  test("stays closed where it has had no state", () => {
+    gateway.start(undefined);
+    table.flushed = true;
+    gateway.mend();
+    expect(table.last?.rules).toContain("dropped_closed");
+  });
+
+  test("ends where it does not know what they were, for a coordinator tells a process that starts", () => {
+    table.fence = ordered(3n, before).fence;
+    gateway.start(undefined);
+    table.flushed = true;
+    expect(() => gateway.mend()).toThrow("start the gateway again");
   });
 });

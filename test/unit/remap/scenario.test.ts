@@ -76,6 +76,24 @@ describe("a remap", () => {
     expect(await refusalOf(cluster.create(publicA, "vm-b"))).toBe("none");
   });
 
+  it("is refused where the target would follow more instances than it can, and says what to do", async () => {
+    const cluster = await open({ instances: 18 });
+    for (const { name } of cluster.agents.slice(1, 17)) {
+      const { id } = await cluster.created(publicA, name);
+      await cluster.until(() => cluster.remap(id).phase === "draining");
+      cluster.node(name).open(publicA, 1);
+    }
+    expect(await cluster.create(publicA, "vm-r")).toMatchObject({
+      error: {
+        code: "LIMIT_EXCEEDED",
+        message: `vm-r would follow connections of 17 instances, and can follow those of 16: wait until a drain of ${publicA} ends, or cut one`,
+      },
+    });
+    cluster.node("vm-c").close(publicA);
+    await cluster.until(() => cluster.remaps.list(publicA, true).length === 15);
+    expect(await refusalOf(cluster.create(publicA, "vm-r"))).toBe("none");
+  });
+
   it("uses for the target the private address on which old flows may live, and keeps the source's until the drain ends", async () => {
     const cluster = await open();
     await cluster.addAddress(publicB, "vm-b");
@@ -289,6 +307,22 @@ describe("after the flip, a remap never aborts by itself", () => {
 });
 
 describe("the end of a drain", () => {
+  it("waits for the follower's word on its channel while the follower's agent is away (R4)", async () => {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+    cluster.disconnect(cluster.node("vm-b"));
+    cluster.node("vm-a").close(publicA);
+    for (let second = 0; second < 60; second++) await cluster.tick(1_000);
+    await cluster.settle();
+    expect(cluster.remap(id)).toMatchObject({
+      phase: "draining",
+      waitingFor: [{ node: "vm-b", what: "to report what passes the channel to vm-a; it is not connected" }],
+    });
+    cluster.connectAll();
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+  });
+
   async function draining(policy = {}): Promise<{ cluster: FakeCluster; id: string; now: () => Remap }> {
     const cluster = await open();
     const { id } = await cluster.created(publicA, "vm-b", policy);
@@ -365,6 +399,11 @@ describe("the end of a drain", () => {
     await cluster.tick(600_000);
     expect(now()).toMatchObject({ phase: "draining", policy: { onDeadline: "cut" } });
     expect(now().policy.deadlineMs).toBeUndefined();
+    const values = cluster.auditEntries.filter(({ action }) => action === "remap-deadline");
+    expect(values).toMatchObject([
+      { by: "me", deadlineMs: 100_000 },
+      { by: "me", deadlineMs: null },
+    ]);
   });
 });
 
