@@ -158,6 +158,7 @@ function watchDrains(
     destroy: (socket) => listings.destroy(socket),
     resets,
     onCounted,
+    onEmpty: (address) => observer.onEmpty(address),
     clock: systemClock,
     log,
   });
