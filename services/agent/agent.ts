@@ -261,7 +261,8 @@ export class Agent {
       return (
         known?.id !== link.id ||
         known.followedPackets !== link.followedPackets ||
-        known.returnedPackets !== link.returnedPackets
+        known.returnedPackets !== link.returnedPackets ||
+        known.superseded !== link.superseded
       );
     });
   }

@@ -8,10 +8,19 @@
  */
 import { isIpv4Prefix } from "../flow/address.ts";
 import type { AgentState, Link } from "../node/state.ts";
-import { decisionChains, fromOwner, ownPorts, reopen, returnSources, toOwner } from "./holder-rules.ts";
+import { decisionChains, fromOwner, ownPorts, returnSources, toOwner } from "./holder-rules.ts";
 import { arrivedMark, formatMark, packetMark } from "./mark.ts";
-import { addressSets, chainFor, counterKinds, counterName, followSets, setName, tableName } from "./names.ts";
-import { catchProofs, egress, forwardedEgress, neverOpen } from "./owner-rules.ts";
+import {
+  addressSets,
+  chainFor,
+  counterKinds,
+  counterName,
+  followSets,
+  ownerSets,
+  setName,
+  tableName,
+} from "./names.ts";
+import { catchProofs, egress, forwardedEgress, givenUp, neverOpen } from "./owner-rules.ts";
 import { vxlanPort } from "./routing.ts";
 import { type AgentHost, type Chain, pureSyn, RuleScope } from "./rule-scope.ts";
 
@@ -65,6 +74,8 @@ function wantedSets(state: AgentState): Map<string, string> {
     for (const kind of addressSets) sets.set(setName.ofAddress(kind.name, address.private), kind.definition);
     for (const follow of address.follows)
       for (const kind of followSets) sets.set(setName.ofLink(kind.name, follow.link), kind.definition);
+    if (address.egress.kind === "channel")
+      for (const kind of ownerSets) sets.set(setName.ofLink(kind.name, address.egress.link), kind.definition);
   }
   return sets;
 }
@@ -136,7 +147,6 @@ function linkChains(scope: RuleScope, link: Link): Chain[] {
   }
   return [
     { name: chainFor.follow(link.id), rules: toOwner(scope, link) },
-    ...(scope.follows(link) ? [{ name: chainFor.reopen(link.id), rules: reopen(link) }] : []),
     { name: chainFor.returned(link.id), rules: fromOwner(scope, link) },
   ];
 }
@@ -157,6 +167,7 @@ function tracked(scope: RuleScope): string[] {
   return [
     // Connections are tracked from the agent's start, long before a remap needs it: a rule that asks is what starts it.
     "ct state invalid counter",
+    ...state.addresses.flatMap((address) => givenUp(scope, address)),
     ...noOpen.flatMap((address) => neverOpen(scope, address)),
     ...state.addresses.flatMap((address) => [
       ...(address.follows.length === 0

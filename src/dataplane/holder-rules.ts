@@ -18,9 +18,6 @@ const lookupLimit = "limit rate 500/second burst 500 packets";
 
 const synAck = "tcp flags & (syn | ack) == (syn | ack)";
 
-/** A client that wants a port again sends its SYN after 1, 3 and 7 s more. */
-const reopeningSeconds = 15;
-
 /** Into the channel: translated without state, and past connection tracking. Who sends it here counts what is to count. */
 export function toOwner(scope: RuleScope, link: Link): string[] {
   return [
@@ -87,34 +84,21 @@ function decide(address: AgentAddress): string[] {
   ];
 }
 
-/** A flow is superseded when its owner gives it up after its client has asked for the same ports again. */
 function decideSyn(address: AgentAddress): string[] {
   const set = (kind: FollowSet, link: LinkId) => `@${setName.ofLink(kind, link)}`;
   return [
     ...taken(address),
     ...address.follows.flatMap(({ link }) => [
       `${inbound} ${set("half", link)} counter name ${counterName("followed", link)} goto ${chainFor.follow(link)}`,
-      `${inbound} ${set("follow", link)} goto ${chainFor.reopen(link)}`,
-      `${inbound} ${set("learnt", link)} goto ${chainFor.reopen(link)}`,
+      `${inbound} ${set("follow", link)} goto ${chainFor.follow(link)}`,
+      `${inbound} ${set("learnt", link)} goto ${chainFor.follow(link)}`,
     ]),
-    ...address.follows.flatMap(({ link }) => {
-      const [closing, reopening] = [set("closing", link), set("reopening", link)];
-      return [
-        `${inbound} ${closing} ${inbound} ${reopening} counter name ${counterName("superseded", link)}`,
-        `${inbound} ${closing} delete ${closing} { ${inbound} }`,
-      ];
-    }),
+    ...address.follows.map(
+      ({ link }) => `${inbound} ${set("closing", link)} delete ${set("closing", link)} { ${inbound} }`,
+    ),
     ...address.follows.map(
       ({ link }) => `update @${setName.ofLink("own_syn", link)} { ${inbound} timeout ${ownSynSeconds}s }`,
     ),
-  ];
-}
-
-/** A SYN for a flow that the owner has. */
-export function reopen(link: Link): string[] {
-  return [
-    `update @${setName.ofLink("reopening", link.id)} { ${inbound} timeout ${reopeningSeconds}s }`,
-    `goto ${chainFor.follow(link.id)}`,
   ];
 }
 

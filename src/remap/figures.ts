@@ -21,15 +21,13 @@ export function measure<S extends RemapState>(state: S, { view }: Pick<Context, 
   const traffic = trafficOf(state, view);
   const counts = countsOf(state, drain, view);
   const sum = (kind: "cut" | "superseded" | "opened") => counts.reduce((total, count) => total + count[kind], 0);
-  const figures = {
-    // An agent that restarts takes those for all that are open then; the first count is the one of the switch.
-    atSwitch: Math.max(drain?.atSwitch ?? 0, live.flows.atSwitch),
-    remaining: drain?.open ?? live.flows.remaining,
-    superseded: sum("superseded") + traffic.reduce((total, link) => total + link.superseded, 0),
-    cut: sum("cut"),
-    lost: live.flows.lost,
-    newAtTarget: sum("opened"),
-  };
+  // An agent that restarts takes those for all that are open then; the first count is the one of the switch.
+  const atSwitch = Math.max(drain?.atSwitch ?? 0, live.flows.atSwitch);
+  const superseded = sum("superseded") + traffic.reduce((total, link) => total + link.superseded, 0);
+  const [cut, lost] = [sum("cut"), live.flows.lost];
+  // A listing is older than the counters: whoever is counted as gone does not remain.
+  const remaining = Math.min(drain?.open ?? live.flows.remaining, Math.max(0, atSwitch - superseded - cut - lost));
+  const figures = { atSwitch, remaining, superseded, cut, lost, newAtTarget: sum("opened") };
   return withSilence({ ...state, live: { ...live, traffic, counts, flows: withClosed(figures) } }, drain);
 }
 
@@ -70,17 +68,25 @@ export function withClosed(figures: Omit<RemapFlows, "closed">): RemapFlows {
   return { ...figures, closed: Math.max(0, atSwitch - remaining - superseded - cut - lost) };
 }
 
+/** What was followed is counted where it was followed, what was given up where it was given up. */
 function trafficOf(state: RemapState, view: Context["view"]): readonly LinkTraffic[] {
-  const report = linkReportOf(state, view);
-  if (report === undefined) return state.live.traffic;
-  const { followedPackets: packets, followedBytes: bytes } = report;
-  const link = report.id;
+  const followed = linkReportOf(state, view);
+  const owned = linkReportAt(state.record.source, state, view);
+  const link = followed?.id ?? owned?.id;
+  if (link === undefined) return state.live.traffic;
+  const known = state.live.traffic.find((entry) => entry.link === link);
   const other = state.live.traffic.filter((entry) => entry.link !== link);
-  return [...other, { link, packets, bytes, superseded: Number(report.superseded) }];
+  const packets = followed?.followedPackets ?? known?.packets ?? 0n;
+  const bytes = followed?.followedBytes ?? known?.bytes ?? 0n;
+  return [...other, { link, packets, bytes, superseded: Number(owned?.superseded ?? known?.superseded ?? 0) }];
 }
 
 /** Counters of the link by which the source's connections are followed now, at the follower's end. */
-export function linkReportOf({ record }: RemapState, view: Context["view"]): LinkReport | undefined {
+export function linkReportOf(state: RemapState, view: Context["view"]): LinkReport | undefined {
+  return linkReportAt(view.later.holder, state, view);
+}
+
+function linkReportAt(node: string, { record }: RemapState, view: Context["view"]): LinkReport | undefined {
   const link = view.later.link ?? record.owners.find(({ owner }) => owner === record.source);
-  return view.world.agents.get(view.later.holder)?.status.links.find(({ id }) => id === link?.link);
+  return view.world.agents.get(node)?.status.links.find(({ id }) => id === link?.link);
 }

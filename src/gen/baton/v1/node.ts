@@ -378,7 +378,10 @@ export interface DrainReport {
   longestSilenceMs?: number | undefined;
 }
 
-/** Counters since the link was set up. At the target's end: what it followed and what came back. */
+/**
+ * Counters since the link was set up. At the target's end: what it followed and what came back; at the source's: what came
+ * and what it sent back.
+ */
 export interface LinkReport {
   id: number;
   followedPackets: bigint;
@@ -387,6 +390,7 @@ export interface LinkReport {
   returnedBytes: bigint;
   unknownPackets: bigint;
   refusedPackets: bigint;
+  /** At the source's end: connections that ended because their client had asked for the same ports again. */
   superseded: bigint;
 }
 
