@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { logGroups } from "../../src/dataplane/names.ts";
 import type { FlowKey } from "../../src/flow/flow.ts";
 import { ConntrackEvents, conntrackUsage } from "../../src/kernel/conntrack.ts";
+import { networkIdentity } from "../../src/kernel/network-identity.ts";
 import { NflogSubscription } from "../../src/kernel/nflog.ts";
 import type { LoggedPacket } from "../../src/kernel/nflog-source.ts";
 import { RawIpv4Socket } from "../../src/kernel/raw-socket.ts";
@@ -24,6 +25,7 @@ import type { FlowObserver } from "./flow-observer.ts";
 import { FollowSets } from "./follow-sets.ts";
 import { HostListings } from "./host-listings.ts";
 import type { KernelState } from "./kernel-state.ts";
+import { LinkProbes } from "./link-probes.ts";
 import { Marks } from "./marks.ts";
 import { OfflineHook } from "./offline-hook.ts";
 import { externalActivity, KernelConnections } from "./open-connections.ts";
@@ -90,12 +92,11 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     unknownPackets,
     marks: resources.use(new Marks({ publish, onPublished: () => agent.report(), log })),
     drainWatch: watchDrains(surroundings, { trackers, listings, observer, resets }, () => agent.report(), resources),
-    offlineHook: new OfflineHook({
-      command: config.offlineHook?.command,
-      timeoutMs: config.offlineHook?.timeoutMs ?? 0,
-      instance: config.name,
-      file: `${stateFile}.offline`,
-      onReport: () => agent.report(),
+    offlineHook: offlineHookOf(surroundings, () => agent.report()),
+    linkProbes: new LinkProbes({
+      marks: kernel.marks,
+      socket: resources.use(new RawIpv4Socket()),
+      clock: systemClock,
       log,
     }),
     channels,
@@ -111,6 +112,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     kind: "agent",
     boot: boot.toString("hex"),
     version,
+    kernel: networkIdentity(),
     ...(agent.fence !== undefined && { held: agent.fence }),
     devices: kernel.devices(),
     privateAddresses: config.privateAddresses,
@@ -127,6 +129,11 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
   };
   const { eventBufferBytes } = config.conntrack;
   return { agent, connect, observer, flowEvents, eventBufferBytes, unknownPackets, log };
+}
+
+function offlineHookOf({ config, stateFile, log }: Surroundings, onReport: () => void): OfflineHook {
+  const { command, timeoutMs = 0 } = config.offlineHook ?? {};
+  return new OfflineHook({ command, timeoutMs, instance: config.name, file: `${stateFile}.offline`, onReport, log });
 }
 
 interface DrainSources {

@@ -55,6 +55,10 @@ export class KernelState implements Disposable {
     this.#gated = hasTable(this.#nftables, gateTableName);
   }
 
+  get marks(): MarkLayout {
+    return this.#options.marks;
+  }
+
   /** The fence that stands in the kernel now; nothing where baton's tables are not there. */
   get fence(): Fence | undefined {
     return readFence(this.#nftables);

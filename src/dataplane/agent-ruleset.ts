@@ -8,7 +8,7 @@
  */
 import { isIpv4Prefix } from "../flow/address.ts";
 import type { AgentState, Link } from "../node/state.ts";
-import { decisionChains, fromOwner, ownPorts, returnSources, toOwner } from "./holder-rules.ts";
+import { decisionChains, fromOwner, ownPorts, probesUnmarked, returnSources, toOwner } from "./holder-rules.ts";
 import { arrivedMark, formatMark, packetMark } from "./mark.ts";
 import {
   addressSets,
@@ -88,7 +88,11 @@ function baseChains(scope: RuleScope): Chain[] {
     { name: "output_raw", hook: "type filter hook output priority raw", rules: outputRaw(scope) },
     { name: "output_route", hook: "type route hook output priority mangle", rules: outputRoute(scope) },
     { name: "forward", hook: "type filter hook forward priority filter", rules: forward(scope) },
-    { name: "postrouting", hook: "type filter hook postrouting priority srcnat", rules: returnSources(scope) },
+    {
+      name: "postrouting",
+      hook: "type filter hook postrouting priority srcnat",
+      rules: [...returnSources(scope), ...probesUnmarked(scope)],
+    },
     { name: "postrouting_port", hook: "type nat hook postrouting priority srcnat", rules: ownPorts(scope) },
   ];
 }
@@ -99,8 +103,10 @@ function trackScope(scope: RuleScope): string[] {
 }
 
 function outputRaw(scope: RuleScope): string[] {
-  const proofs = scope.state.links.some((link) => link.ownerEnd) ? [`ip daddr ${scope.state.probeSource} notrack`] : [];
-  return [...proofs, ...trackScope(scope)];
+  const { links, probeSource } = scope.state;
+  const proofs = links.some((link) => link.ownerEnd) ? [`ip daddr ${probeSource} notrack`] : [];
+  const probes = links.some((link) => !link.ownerEnd) ? [`ip saddr ${probeSource} notrack`] : [];
+  return [...proofs, ...probes, ...trackScope(scope)];
 }
 
 function prerouting(scope: RuleScope): string[] {
@@ -185,9 +191,13 @@ function outputRoute(scope: RuleScope): string[] {
   return [
     ...state.links
       .filter((link) => link.ownerEnd)
-      .map((link) => {
+      .flatMap((link) => {
         const mark = scope.setMark(packetMark(scope.host.marks, "egress", link.id));
-        return `ip saddr ${link.localPrivate} ip daddr ${state.probeSource} tcp sport ${link.id} ${mark} accept`;
+        const answer = `ip saddr ${link.localPrivate} ip daddr ${state.probeSource}`;
+        return [
+          `${answer} tcp sport ${link.id} ${mark} accept`,
+          `${answer} icmp type echo-reply icmp id ${link.id} ${mark} accept`,
+        ];
       }),
     ...state.addresses.flatMap((address) => {
       const external = `ip saddr ${address.private} ip daddr != ${scope.fabric}`;

@@ -40,8 +40,10 @@ export function fromOwner(scope: RuleScope, link: Link): string[] {
     `ip daddr ${scope.state.probeSource} accept`,
   ];
   const count = `counter name ${counterName("returned", link.id)}`;
-  if (!scope.follows(link)) return [`ip daddr != ${scope.state.probeSource} accept`, ...pass];
+  const answered = `ip daddr ${scope.state.probeSource} icmp type echo-reply icmp id ${link.id} counter name ${counterName("answered", link.id)} drop`;
+  if (!scope.follows(link)) return [answered, `ip daddr != ${scope.state.probeSource} accept`, ...pass];
   return [
+    answered,
     ...pass,
     `meta l4proto udp ${count} accept`,
     "meta l4proto != tcp accept",
@@ -143,6 +145,13 @@ export function returnSources(scope: RuleScope): string[] {
       const returned = scope.hasMark(packetMark(scope.host.marks, "returned", link.id));
       return `${returned} ip saddr ${link.peerPrivate} ip saddr set ${link.localPrivate}`;
     });
+}
+
+/** A probe has found its route by its mark; a tunnel's packet around it would find the same one. */
+export function probesUnmarked(scope: RuleScope): string[] {
+  return scope.state.links
+    .filter((link) => !link.ownerEnd)
+    .map((link) => `${scope.hasMark(packetMark(scope.host.marks, "probe", link.id))} ${scope.setMark(0)}`);
 }
 
 /** A connection of the holder's own must not take the name of a followed flow: it gets another port. */

@@ -71,10 +71,11 @@ export const chainFor = {
 };
 
 /**
- * One of each for a link. At the holder's end `followed` and `returned` count packets of flows that the owner has confirmed;
+ * One of each for a link. At the holder's end `followed` and `returned` count packets of flows that the owner has confirmed,
+ * `answered` probes that the owner's kernel has answered;
  * at the owner's end, what came and what was sent back, and flows that it gave up for their client wanted the ports again.
  */
-export const counterKinds = ["followed", "returned", "unknown", "refused", "superseded"] as const;
+export const counterKinds = ["followed", "returned", "unknown", "refused", "superseded", "answered"] as const;
 export type CounterKind = (typeof counterKinds)[number];
 
 export function counterName(kind: CounterKind, link: LinkId): string {
