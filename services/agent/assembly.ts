@@ -30,6 +30,7 @@ import { Marks } from "./marks.ts";
 import { OfflineHook } from "./offline-hook.ts";
 import { externalActivity, KernelConnections } from "./open-connections.ts";
 import { answerProof } from "./proof-echo.ts";
+import { visitEntries } from "./set-entries.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 import { SupersededSockets } from "./superseded-sockets.ts";
 import { UnknownPackets } from "./unknown-packets.ts";
@@ -80,6 +81,8 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     watch: (query, signal) => trackers.watch(query, { signal }),
     lookup: (keys, atLeast, signal) => trackers.lookup(keys, atLeast, { signal }),
     run: (commands) => kernel.run(commands),
+    hasInherited: (link) => kernel.hasInherited(link),
+    visitEntries,
     onLoaded: () => agent.loaded(),
     log,
   });

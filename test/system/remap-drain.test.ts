@@ -6,8 +6,11 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RemapJson } from "../../services/lab/demo-baton.ts";
+import { serviceOf } from "../../services/lab/lab.ts";
+import { killService, startService } from "../../services/lab/services.ts";
 import type { Client } from "../traffic/driver.ts";
 import { ports } from "../traffic/protocol.ts";
+import { setEntries } from "./kernel-state.ts";
 import { clientAddress, LabFixture, privateOf, publicAddress, until } from "./lab-fixture.ts";
 
 const count = 6;
@@ -86,6 +89,34 @@ describe("a drain", () => {
     expect(await peer.hears()).toBe("the last word");
     const done = await fixture.follow(remap.id, (now) => now.phase === "completed");
     expect(done).toMatchObject({ outcome: "completed", flows: { closed: 1, lost: 0, superseded: 0, cut: 0 } });
+  });
+
+  it("forgets what has ended while the target's agent was dead, and lets its ports lead to the target (E5)", async () => {
+    const fromPort = 53_000;
+    await fixture.exec("client1", "sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1");
+    await client.open({ group: "ending", kind: "echo", to: publicAddress, count, fromPort });
+    await client.open({ group: "lasting", kind: "push", to: publicAddress, count, intervalMs: 50 });
+    const remap = await move();
+    const agent = serviceOf(fixture.lab, `agent-${holder}`);
+    const followed = async () => {
+      const sets = await setEntries(fixture, holder);
+      return [...sets].filter(([name]) => /^follow_/.test(name)).reduce((sum, [, entries]) => sum + entries, 0);
+    };
+    await killService(fixture.lab, agent, AbortSignal.timeout(patienceMs));
+    await client.close("ending");
+    expect(await followed()).toBeGreaterThanOrEqual(2 * count);
+    startService(fixture.lab, agent);
+    await until("only what lasts to be followed", patienceMs, async () => (await followed()) <= count);
+    await until("the ports to lead to the target", patienceMs, async () => {
+      const options = { group: `again-${Date.now()}`, kind: "echo", to: publicAddress, count, fromPort } as const;
+      const [again] = await client.open({ ...options, timeoutMs: patienceMs });
+      if (again?.servers[holder] !== count) await client.reset(options.group);
+      else await client.close(options.group);
+      return again?.servers[holder] === count;
+    });
+    for (const kind of await client.close("lasting")) expect(kind.failures).toEqual({});
+    const done = await fixture.follow(remap.id, (now) => now.phase === "completed");
+    expect(done).toMatchObject({ outcome: "completed", flows: { atSwitch: 2 * count, closed: 2 * count } });
   });
 
   it("ends although strangers knock at its connections' ports all the time (D13)", async () => {
