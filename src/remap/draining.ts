@@ -35,6 +35,9 @@ export function observeDraining(state: Draining, _event: EventOf<"observed">, co
   const watched = noteSilence(state, context);
   const loss = lossOf(watched, context);
   if (loss !== undefined) return lose(watched, loss, context);
+  // Whoever leads when a silent source turns out to be lost has to know what it said last.
+  const unsaved = state.live.flows.remaining !== state.record.flows.remaining;
+  if (unsaved && watched.live.silence !== undefined) return enter(watched, state.record.phase, context);
   const measured = noteTrouble(measure(watched, context), context);
   if (isDue(state, context) && state.record.policy.onDeadline === "cut" && !state.record.phase.cut)
     return enter(measured, { kind: "draining", cut: true }, context);

@@ -21,12 +21,14 @@ export function measure<S extends RemapState>(state: S, { view }: Pick<Context, 
   const traffic = trafficOf(state, view);
   const counts = countsOf(state, drain, view);
   const sum = (kind: "cut" | "superseded" | "opened") => counts.reduce((total, count) => total + count[kind], 0);
-  // An agent that restarts takes those for all that are open then; the first count is the one of the switch.
-  const atSwitch = Math.max(drain?.atSwitch ?? 0, live.flows.atSwitch);
   const superseded = sum("superseded") + traffic.reduce((total, link) => total + link.superseded, 0);
   const [cut, lost] = [sum("cut"), live.flows.lost];
+  // An agent that restarts takes those for all that are open then, so the highest count is the one of the switch. A handshake
+  // of before that ends late raises it, also where no listing has seen what it led to.
+  const counted = drain?.atSwitch === undefined ? 0 : Math.max(drain.atSwitch, drain.open);
+  const atSwitch = Math.max(counted, live.flows.atSwitch, superseded + cut + lost);
   // A listing is older than the counters: whoever is counted as gone does not remain.
-  const remaining = Math.min(drain?.open ?? live.flows.remaining, Math.max(0, atSwitch - superseded - cut - lost));
+  const remaining = Math.min(drain?.open ?? live.flows.remaining, atSwitch - superseded - cut - lost);
   const figures = { atSwitch, remaining, superseded, cut, lost, newAtTarget: sum("opened") };
   return withSilence({ ...state, live: { ...live, traffic, counts, flows: withClosed(figures) } }, drain);
 }

@@ -110,7 +110,7 @@ export function enter(
   const sameKind = state.record.phase.kind === phase.kind;
   const phaseAtMs = sameKind ? state.record.phaseAtMs : { ...state.record.phaseAtMs, [phase.kind]: now.wallMs };
   const revised = revise(state, { ...more, phase, phaseAtMs });
-  const { enteredMs: _entered, quiet: _quiet, silence: _silence, barrierTrouble: _trouble, ...kept } = revised.live;
+  const { enteredMs: _entered, quiet: _quiet, barrierTrouble: _trouble, ...kept } = revised.live;
   return { state: { ...revised, live: { ...kept, waits: [], resumed: false } }, effects };
 }
 
