@@ -22,6 +22,7 @@ import { EmptiedSets } from "./emptied-sets.ts";
 import type { FlowObserver } from "./flow-observer.ts";
 import type { FollowSets } from "./follow-sets.ts";
 import type { KernelState } from "./kernel-state.ts";
+import type { LinkProbes } from "./link-probes.ts";
 import { linkReport } from "./link-report.ts";
 import type { Marks } from "./marks.ts";
 import type { OfflineHook } from "./offline-hook.ts";
@@ -37,6 +38,7 @@ export interface AgentParts {
   readonly drainWatch: DrainWatch;
   readonly marks: Marks;
   readonly offlineHook: OfflineHook;
+  readonly linkProbes: LinkProbes;
   readonly channels: readonly ChannelKind[];
   /** The state on the disk. */
   readonly kept: KeptState<AgentDesired>;
@@ -316,22 +318,24 @@ export class Agent {
       this.#links = [];
       return before.length > 0;
     }
-    const counters = this.#parts.kernel.counters();
-    this.#links = state.links.map((link) => linkReport(link, counters));
-    return this.#links.some((link, index) => {
-      const known = before[index];
-      return (
-        known?.id !== link.id ||
-        known.followedPackets !== link.followedPackets ||
-        known.returnedPackets !== link.returnedPackets
-      );
-    });
+    const { kernel, linkProbes } = this.#parts;
+    linkProbes.send(state);
+    const counters = kernel.counters();
+    this.#links = state.links.map((link) => linkReport(link, counters, linkProbes.sent(link.id)));
+    return this.#links.some((link, index) => hasMoved(link, before[index]));
   }
 
   #refuse(error: BatonError, fence: Fence): void {
     this.#parts.log.warn({ ...error, generation: fence.generation, term: fence.term }, "state refused");
     this.#fault = { ...error, fence };
   }
+}
+
+/** What the coordinator acts on. */
+const watchedCounters = ["followedPackets", "returnedPackets", "superseded", "probesSent", "probesAnswered"] as const;
+
+function hasMoved(link: LinkReport, before: LinkReport | undefined): boolean {
+  return before?.id !== link.id || watchedCounters.some((counter) => link[counter] !== before[counter]);
 }
 
 function crowdedTracking(usage: ConntrackUsage | undefined): BatonError | undefined {

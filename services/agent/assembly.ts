@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { logGroups } from "../../src/dataplane/names.ts";
 import type { FlowKey } from "../../src/flow/flow.ts";
 import { ConntrackEvents, conntrackUsage } from "../../src/kernel/conntrack.ts";
+import { networkIdentity } from "../../src/kernel/network-identity.ts";
 import { NflogSubscription } from "../../src/kernel/nflog.ts";
 import type { LoggedPacket } from "../../src/kernel/nflog-source.ts";
 import { RawIpv4Socket } from "../../src/kernel/raw-socket.ts";
@@ -26,10 +27,12 @@ import type { FlowObserver } from "./flow-observer.ts";
 import { FollowSets } from "./follow-sets.ts";
 import { HostListings } from "./host-listings.ts";
 import type { KernelState } from "./kernel-state.ts";
+import { LinkProbes } from "./link-probes.ts";
 import { Marks } from "./marks.ts";
 import { OfflineHook } from "./offline-hook.ts";
 import { externalActivity, KernelConnections } from "./open-connections.ts";
 import { answerProof } from "./proof-echo.ts";
+import { visitEntries } from "./set-entries.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 import { SupersededSockets } from "./superseded-sockets.ts";
 import { UnknownPackets } from "./unknown-packets.ts";
@@ -61,7 +64,7 @@ export const stateCodec = desiredStateCodec("agent");
 const proofSnapBytes = 65_535;
 
 export function assemble(surroundings: Surroundings, resources: AsyncDisposableStack): Parts {
-  const { config, kernel, log, stateFile } = surroundings;
+  const { config, kernel, log } = surroundings;
   const boot = randomBytes(16);
   const channels = kernel.channels();
   const resets = canReset();
@@ -82,6 +85,8 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     watch: (query, signal) => trackers.watch(query, { signal }),
     lookup: (keys, atLeast, signal) => trackers.lookup(keys, atLeast, { signal }),
     run: (commands) => kernel.run(commands),
+    hasInherited: (link) => kernel.hasInherited(link),
+    visitEntries,
     onLoaded: () => agent.loaded(),
     log,
   });
@@ -94,34 +99,27 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     unknownPackets,
     marks: resources.use(new Marks({ publish, onPublished: () => agent.report(), log })),
     drainWatch: watchDrains(surroundings, { trackers, listings, observer, resets }, () => agent.report(), resources),
-    offlineHook: new OfflineHook({
-      command: config.offlineHook?.command,
-      timeoutMs: config.offlineHook?.timeoutMs ?? 0,
-      instance: config.name,
-      file: `${stateFile}.offline`,
-      onReport: () => agent.report(),
+    offlineHook: offlineHookOf(surroundings, () => agent.report()),
+    linkProbes: new LinkProbes({
+      marks: kernel.marks,
+      socket: resources.use(new RawIpv4Socket()),
+      clock: systemClock,
       log,
     }),
     channels,
-    kept: resources.use(
-      new KeptState<AgentDesired>({
-        write: (desired) => writeStateFile(stateFile, desired, stateCodec),
-        onError: (error) =>
-          log.error({ error }, "the state is not on the disk: a reboot would bring back an older one"),
-      }),
-    ),
+    kept: resources.use(keptStateOf(surroundings)),
     boundPorts: (address) => listings.boundPorts(address),
     sockets: (address) => listings.sockets(address),
     trackedConnections: conntrackUsage,
     report: (status) => client?.report(status),
     log,
   });
-  const hello = (): NodeHello => helloOf(agent.standing);
   const helloOf = (held: Fence | undefined): NodeHello => ({
     name: config.name,
     kind: "agent",
     boot: boot.toString("hex"),
     version,
+    kernel: networkIdentity(),
     ...(held !== undefined && { held }),
     devices: kernel.devices(),
     privateAddresses: config.privateAddresses,
@@ -130,6 +128,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     offlineHook: config.offlineHook !== undefined,
     resetsConnections: resets,
   });
+  const hello = (): NodeHello => helloOf(agent.standing);
   const onEvent = (event: NodeClientEvent): void => log.info(event, "coordinator");
   const connect = (): NodeClient<"agent"> => {
     client = resources.use(new NodeClient({ endpoints: config.coordinators, codec: stateCodec, hello, onEvent }));
@@ -138,6 +137,18 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
   };
   const { eventBufferBytes } = config.conntrack;
   return { agent, connect, observer, flowEvents, eventBufferBytes, unknownPackets, log };
+}
+
+function keptStateOf({ stateFile, log }: Surroundings): KeptState<AgentDesired> {
+  return new KeptState<AgentDesired>({
+    write: (desired) => writeStateFile(stateFile, desired, stateCodec),
+    onError: (error) => log.error({ error }, "the state is not on the disk: a reboot would bring back an older one"),
+  });
+}
+
+function offlineHookOf({ config, stateFile, log }: Surroundings, onReport: () => void): OfflineHook {
+  const { command, timeoutMs = 0 } = config.offlineHook ?? {};
+  return new OfflineHook({ command, timeoutMs, instance: config.name, file: `${stateFile}.offline`, onReport, log });
 }
 
 interface DrainSources {
@@ -169,6 +180,7 @@ function watchDrains(
     destroy: (socket) => listings.destroy(socket),
     resets,
     onCounted,
+    onEmpty: (address) => observer.onEmpty(address),
     clock: systemClock,
     log,
   });

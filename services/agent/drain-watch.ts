@@ -27,6 +27,8 @@ export interface DrainWatchParts {
   readonly resets: boolean;
   /** A listing is whole. */
   readonly onCounted: () => void;
+  /** A listing has shown no connection of the address. */
+  readonly onEmpty: (address: IpAddress) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -148,7 +150,9 @@ export class DrainWatch {
       drain.translated = await connections.translated(address, state);
       drain.translatedDueMs = startMs + Math.max(translatedIntervalMs, (clock.monotonicMs() - startMs) / listingShare);
     }
-    if (address.egress.kind === "channel") drain.atSwitch ??= drain.sockets + drain.translated;
+    const open = drain.sockets + drain.translated;
+    if (address.egress.kind === "channel") drain.atSwitch ??= open;
+    if (open === 0) this.#parts.onEmpty(address.address);
   }
 
   /** Nobody can reach these any more: packets of theirs end at the gateways, which have no place for their source. */

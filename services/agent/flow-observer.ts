@@ -134,6 +134,14 @@ export class FlowObserver {
     this.#tellForwards(state);
   }
 
+  /**
+   * The kernel has no connection of the address. Where something is known of one all the same, the end of a connection
+   * that tracking had forgotten was told by nobody: the address is listed again.
+   */
+  onEmpty(address: IpAddress): void {
+    if (this.#table.countOf(address) > 0) this.#relistSoon(address).certain = true;
+  }
+
   /** Connections opened here since the address came to this generation. */
   opened(address: IpAddress): number {
     return this.#opened.get(address) ?? 0;

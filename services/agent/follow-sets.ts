@@ -2,7 +2,8 @@
  * Keeps the kernel's sets of followed flows filled from the tracker.
  *
  * One watch for each followed owner: first everything the tracker knows, then every change. Only what the owner has
- * said removes an entry (SPEC E5): what a later snapshot leaves out is asked about, and stays unless it has ended.
+ * said removes an entry (SPEC E5): what the sets hold and a later snapshot leaves out is asked about, and stays unless it
+ * has ended. So ends that came while this agent was dead, or the tracker away, are learnt as well.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import {
@@ -20,7 +21,6 @@ import type { LoadReport } from "../../src/node/status.ts";
 import type { WatchEvent, WatchQuery } from "../../src/rpc/tracker-client.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import { isAbort, sleep } from "../../src/runtime/retry.ts";
-import { FollowedKeys, tupleText } from "./followed-keys.ts";
 
 export interface FollowSetsParts {
   /** Flows of an owner, then their changes, until aborted; resumes by itself. */
@@ -33,6 +33,10 @@ export interface FollowSetsParts {
   ): Promise<readonly FlowAnswer[]>;
   /** Runs an nft transaction; throws when the kernel refuses. */
   run(commands: string): void;
+  /** An earlier run of the agent has filled the link's sets. */
+  hasInherited(link: LinkId): boolean;
+  /** Visits what the kernel's sets of a link hold, flows of this address. */
+  visitEntries(link: LinkId, address: IpAddress, visit: (key: FlowKey) => void, signal: AbortSignal): Promise<void>;
   readonly onLoaded: () => void;
   readonly log: Logger;
 }
@@ -41,12 +45,21 @@ export interface FollowSetsParts {
 const halfOpenSeconds = 64;
 const rewatchMs = 1_000;
 const keysPerLookup = 1_000;
+/** A tracker that is building its shard anew may take minutes until it can say that a flow has ended. */
+const askAgainMs = 5_000;
+const askRoundsMax = 240;
 
 interface Watched {
   readonly address: IpAddress;
   readonly follow: Follow;
   readonly stop: AbortController;
-  readonly keys: FollowedKeys;
+  /** The sets may hold what the next snapshot leaves out. */
+  filled: boolean;
+  /** What the snapshot under way has named; absent where that need not be known. */
+  named?: Set<string>;
+  /** In the sets, left out by the last snapshot, and not told of since. */
+  readonly doubted: Map<string, FlowKey>;
+  asking: boolean;
   /** Flows of the last snapshot. */
   entries: number;
   loaded: boolean;
@@ -89,8 +102,17 @@ export class FollowSets implements Disposable {
   }
 
   #begin(address: IpAddress, follow: Follow): void {
-    const [stop, keys] = [new AbortController(), new FollowedKeys(address)];
-    const watched: Watched = { address, follow, stop, keys, entries: 0, loaded: false };
+    const filled = this.#parts.hasInherited(follow.link);
+    const watched: Watched = {
+      address,
+      follow,
+      stop: new AbortController(),
+      filled,
+      doubted: new Map(),
+      asking: false,
+      entries: 0,
+      loaded: false,
+    };
     this.#watched.set(follow.link, watched);
     void this.#run(watched);
   }
@@ -115,28 +137,56 @@ export class FollowSets implements Disposable {
 
   async #take(event: WatchEvent, watched: Watched): Promise<void> {
     const flows = event.flows.filter(({ key }) => key.protocol === "tcp");
-    if (event.kind === "snapshot" && event.first) watched.keys.beginSnapshot();
+    if (event.kind === "snapshot" && event.first && watched.filled) watched.named = new Set();
+    for (const { key } of flows) watched.doubted.delete(tupleText(key));
     await this.#write(flows, watched);
     if (event.kind !== "snapshot") return;
+    for (const { key } of flows) watched.named?.add(tupleText(key));
     watched.entries = event.flows.length + (event.first ? 0 : watched.entries);
     if (!event.complete) return;
     if (!watched.loaded) {
       watched.loaded = true;
       this.#parts.onLoaded();
     }
-    await this.#askAboutMissing(event.positions, watched);
+    const { named } = watched;
+    delete watched.named;
+    watched.filled = true;
+    if (named !== undefined) await this.#doubtUnnamed(named, event.positions, watched);
   }
 
   /** A snapshot that was not the first may leave out flows that are in the sets: only those that have ended leave them. */
-  async #askAboutMissing(atLeast: readonly ShardPosition[], watched: Watched): Promise<void> {
-    const { keys, follow, stop } = watched;
-    for (const missing of chunksOf(keys.missing(), keysPerLookup)) {
-      const answers = await this.#parts.lookup(missing, atLeast, stop.signal);
-      const ended = missing.filter((_, index) => hasEnded(answers[index], follow.owner));
-      await this.#inSteps(ended, endsPerTransactionMax, watched, (some) => {
-        this.#parts.run(endFlows(follow.link, some));
-        for (const key of some) keys.delete(key);
+  async #doubtUnnamed(named: ReadonlySet<string>, atLeast: readonly ShardPosition[], watched: Watched): Promise<void> {
+    const { address, follow, stop, doubted } = watched;
+    const note = (key: FlowKey) => !named.has(tupleText(key)) && doubted.set(tupleText(key), key);
+    await this.#parts.visitEntries(follow.link, address, note, stop.signal);
+    if (doubted.size === 0 || watched.asking) return;
+    watched.asking = true;
+    this.#ask(atLeast, watched)
+      .catch((error: unknown) => {
+        if (!isAbort(error, stop.signal)) this.#parts.log.warn({ error }, "followed flows that may have ended stay");
+      })
+      .finally(() => {
+        watched.asking = false;
       });
+  }
+
+  /** Until nothing is doubted: whoever can't say now is asked again. Beside the watch, whose changes are never held up. */
+  async #ask(atLeast: readonly ShardPosition[], watched: Watched): Promise<void> {
+    const { follow, stop, doubted } = watched;
+    for (let round = 0; round < askRoundsMax && doubted.size > 0; round++) {
+      if (round > 0) await sleep(askAgainMs, stop.signal);
+      for (const asked of chunksOf([...doubted.values()], keysPerLookup)) {
+        const answers = await this.#parts.lookup(asked, atLeast, stop.signal);
+        // What the watch has told of meanwhile is no longer doubted, and its word is the later one.
+        const ended = asked.filter((key, index) => {
+          const answer = answers[index];
+          const settled = answer?.kind !== "unknown" && doubted.delete(tupleText(key));
+          return settled && hasEnded(answer, follow.owner);
+        });
+        await this.#inSteps(ended, endsPerTransactionMax, watched, (some) => {
+          this.#parts.run(endFlows(follow.link, some));
+        });
+      }
     }
   }
 
@@ -152,8 +202,6 @@ export class FollowSets implements Disposable {
       this.#parts.run(
         [endFlows(link, ended), addHalfOpen(link, opening, halfOpenSeconds), addFlows("follow", link, open)].join(""),
       );
-      for (const key of ended) watched.keys.delete(key);
-      for (const key of open) watched.keys.add(key);
     });
   }
 
@@ -175,6 +223,11 @@ export class FollowSets implements Disposable {
 /** Positive evidence: the owner itself has told of the end. */
 function hasEnded(answer: FlowAnswer | undefined, owner: string): boolean {
   return answer?.kind === "closed" && answer.owner === owner;
+}
+
+/** Names a flow among those of one address. */
+function tupleText({ peer, peerPort, port }: FlowKey): string {
+  return `${peer} ${peerPort} ${port}`;
 }
 
 function* chunksOf<T>(items: readonly T[], size: number): Generator<readonly T[]> {

@@ -9,7 +9,7 @@ import { noObjects, renderAgentRuleset, type TableObjects } from "../../src/data
 import { gateTableName, removeGate } from "../../src/dataplane/boot-gate.ts";
 import { removeFence, renderFence } from "../../src/dataplane/fence-table.ts";
 import { connectionMark, type MarkLayout } from "../../src/dataplane/mark.ts";
-import { tableName } from "../../src/dataplane/names.ts";
+import { setName, tableName } from "../../src/dataplane/names.ts";
 import { type Routing, renderRouting } from "../../src/dataplane/routing.ts";
 import type { AgentHost } from "../../src/dataplane/rule-scope.ts";
 import type { IpAddress } from "../../src/flow/address.ts";
@@ -21,7 +21,7 @@ import { Nftables } from "../../src/kernel/nftables.ts";
 import { openRouteSocket } from "../../src/kernel/rtnetlink.ts";
 import { readSysctl, SavedSysctls } from "../../src/kernel/sysctl.ts";
 import type { Fence } from "../../src/node/fence.ts";
-import type { AgentState, ChannelKind } from "../../src/node/state.ts";
+import type { AgentState, ChannelKind, LinkId } from "../../src/node/state.ts";
 import { addRouting, canVxlan, channelDevicePattern, removeRouting } from "./routing-kernel.ts";
 
 export interface KernelStateOptions {
@@ -46,6 +46,8 @@ export class KernelState implements Disposable {
   #gated: boolean;
   /** With which the rules were written last. */
   #written: Fence | undefined;
+  /** Sets that were there before this process, as far as they still are. */
+  #inherited: ReadonlySet<string>;
 
   constructor(options: KernelStateOptions) {
     this.#options = options;
@@ -54,8 +56,18 @@ export class KernelState implements Disposable {
     this.#conntrack = this.#resources.use(openConntrack());
     this.#sysctls = new SavedSysctls(options.sysctlFile, options.onSysctlsLost);
     this.#objects = this.#listObjects();
+    this.#inherited = new Set(this.#objects.sets);
     this.#gated = hasTable(this.#nftables, gateTableName);
     this.#written = this.fence;
+  }
+
+  get marks(): MarkLayout {
+    return this.#options.marks;
+  }
+
+  /** What is followed by this link was written, in part, by an earlier run of the agent. */
+  hasInherited(link: LinkId): boolean {
+    return this.#inherited.has(setName.ofLink("follow", link));
   }
 
   /** The fence that stands in the kernel now; nothing where baton's tables are not there. */
@@ -161,6 +173,7 @@ export class KernelState implements Disposable {
     const ruleset = renderAgentRuleset(state, host, this.#objects);
     this.run(ruleset.text + ending);
     this.#objects = ruleset.objects;
+    this.#inherited = this.#inherited.intersection(new Set(ruleset.objects.sets));
   }
 
   #host(guardedDevices: readonly string[]): AgentHost {

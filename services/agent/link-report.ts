@@ -4,7 +4,7 @@ import type { Link } from "../../src/node/state.ts";
 import type { LinkReport } from "../../src/node/status.ts";
 import type { KernelState } from "./kernel-state.ts";
 
-export function linkReport(link: Link, counters: ReturnType<KernelState["counters"]>): LinkReport {
+export function linkReport(link: Link, counters: ReturnType<KernelState["counters"]>, probesSent: bigint): LinkReport {
   const read = (kind: Parameters<typeof counterName>[0]) =>
     counters.get(counterName(kind, link.id)) ?? { packets: 0n, bytes: 0n };
   const followed = read("followed");
@@ -18,5 +18,7 @@ export function linkReport(link: Link, counters: ReturnType<KernelState["counter
     unknownPackets: read("unknown").packets,
     refusedPackets: read("refused").packets,
     superseded: read("superseded").packets,
+    probesSent,
+    probesAnswered: read("answered").packets,
   };
 }

@@ -13,6 +13,7 @@ import { logLevels } from "../../src/runtime/log.ts";
 
 const boundMsMax = 600_000;
 const trackersMsMax = 86_400_000;
+const sourceLostMsMax = 86_400_000;
 const gibibyte = 1_073_741_824;
 
 export const coordinatorConfigSchema = z.strictObject({
@@ -43,6 +44,8 @@ export const coordinatorConfigSchema = z.strictObject({
       armingMs: z.int().min(100).max(boundMsMax).default(10_000),
       /** How long the trackers then have to apply the source's flows; without it, as long as it takes. */
       trackersMs: z.int().min(100).max(trackersMsMax).optional(),
+      /** How long neither agent nor kernel of a draining remap's source may have answered before it counts as lost. */
+      sourceLostMs: z.int().min(1_000).max(sourceLostMsMax).default(300_000),
     })
     .prefault({}),
   /** A leader that did not renew its lease for this long is replaced. */

@@ -3,7 +3,7 @@ import { compareIpAddresses, type IpAddress } from "../flow/address.ts";
 import { type AddressWish, planAddress } from "../inventory/inventory.ts";
 import { holderOf } from "../remap/chain.ts";
 import type { BatonError } from "../remap/error.ts";
-import { hasEnded } from "../remap/phase.ts";
+import { hasEnded, isPending } from "../remap/phase.ts";
 import { reservationsOf } from "../remap/plan.ts";
 import type { AddressView, GatewayView, InstanceView } from "../rpc/inventory-codec.ts";
 import type { ClusterState } from "./cluster-state.ts";
@@ -97,7 +97,8 @@ export class InventoryDesk {
       if (instance === undefined) return refuse("UNKNOWN_INSTANCE", `there is no instance ${name}`);
       if (instance.addresses.length > 0)
         return refuse("ADDRESS_BUSY", `${instance.addresses.join(", ")} is mapped to ${name}: remap it first`);
-      const target = this.#cluster.openRemaps().find(({ record }) => record.target === name);
+      // A target past its flip holds the address, or has lost it to a later remap, which must not wait for the dead.
+      const target = this.#cluster.openRemaps().find(({ record }) => record.target === name && isPending(record));
       if (target !== undefined)
         return refuse("ADDRESS_BUSY", `${name} is the target of remap ${target.record.id}: abort it first`);
       if (instance.connected)

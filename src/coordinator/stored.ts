@@ -76,6 +76,7 @@ const remapRecord: z.ZodType<RemapRecord> = z.strictObject({
   source: text,
   sourcePrivate: address,
   sourceGeneration: big,
+  sourceKernel: z.exactOptional(text),
   target: text,
   targetPrivate: address,
   generation: big,

@@ -8,10 +8,19 @@
  */
 import { isIpv4Prefix } from "../flow/address.ts";
 import type { AgentState, Link } from "../node/state.ts";
-import { decisionChains, fromOwner, ownPorts, reopen, returnSources, toOwner } from "./holder-rules.ts";
+import { decisionChains, fromOwner, ownPorts, probesUnmarked, returnSources, toOwner } from "./holder-rules.ts";
 import { arrivedMark, formatMark, packetMark } from "./mark.ts";
-import { addressSets, chainFor, counterKinds, counterName, followSets, setName, tableName } from "./names.ts";
-import { catchProofs, egress, forwardedEgress, neverOpen } from "./owner-rules.ts";
+import {
+  addressSets,
+  chainFor,
+  counterKinds,
+  counterName,
+  followSets,
+  ownerSets,
+  setName,
+  tableName,
+} from "./names.ts";
+import { catchProofs, egress, forwardedEgress, givenUp, neverOpen } from "./owner-rules.ts";
 import { vxlanPort } from "./routing.ts";
 import { type AgentHost, type Chain, pureSyn, RuleScope } from "./rule-scope.ts";
 
@@ -65,6 +74,8 @@ function wantedSets(state: AgentState): Map<string, string> {
     for (const kind of addressSets) sets.set(setName.ofAddress(kind.name, address.private), kind.definition);
     for (const follow of address.follows)
       for (const kind of followSets) sets.set(setName.ofLink(kind.name, follow.link), kind.definition);
+    if (address.egress.kind === "channel")
+      for (const kind of ownerSets) sets.set(setName.ofLink(kind.name, address.egress.link), kind.definition);
   }
   return sets;
 }
@@ -77,7 +88,11 @@ function baseChains(scope: RuleScope): Chain[] {
     { name: "output_raw", hook: "type filter hook output priority raw", rules: outputRaw(scope) },
     { name: "output_route", hook: "type route hook output priority mangle", rules: outputRoute(scope) },
     { name: "forward", hook: "type filter hook forward priority filter", rules: forward(scope) },
-    { name: "postrouting", hook: "type filter hook postrouting priority srcnat", rules: returnSources(scope) },
+    {
+      name: "postrouting",
+      hook: "type filter hook postrouting priority srcnat",
+      rules: [...returnSources(scope), ...probesUnmarked(scope)],
+    },
     { name: "postrouting_port", hook: "type nat hook postrouting priority srcnat", rules: ownPorts(scope) },
   ];
 }
@@ -88,8 +103,10 @@ function trackScope(scope: RuleScope): string[] {
 }
 
 function outputRaw(scope: RuleScope): string[] {
-  const proofs = scope.state.links.some((link) => link.ownerEnd) ? [`ip daddr ${scope.state.probeSource} notrack`] : [];
-  return [...proofs, ...trackScope(scope)];
+  const { links, probeSource } = scope.state;
+  const proofs = links.some((link) => link.ownerEnd) ? [`ip daddr ${probeSource} notrack`] : [];
+  const probes = links.some((link) => !link.ownerEnd) ? [`ip saddr ${probeSource} notrack`] : [];
+  return [...proofs, ...probes, ...trackScope(scope)];
 }
 
 function prerouting(scope: RuleScope): string[] {
@@ -136,7 +153,6 @@ function linkChains(scope: RuleScope, link: Link): Chain[] {
   }
   return [
     { name: chainFor.follow(link.id), rules: toOwner(scope, link) },
-    ...(scope.follows(link) ? [{ name: chainFor.reopen(link.id), rules: reopen(link) }] : []),
     { name: chainFor.returned(link.id), rules: fromOwner(scope, link) },
   ];
 }
@@ -157,6 +173,7 @@ function tracked(scope: RuleScope): string[] {
   return [
     // Connections are tracked from the agent's start, long before a remap needs it: a rule that asks is what starts it.
     "ct state invalid counter",
+    ...state.addresses.flatMap((address) => givenUp(scope, address)),
     ...noOpen.flatMap((address) => neverOpen(scope, address)),
     ...state.addresses.flatMap((address) => [
       ...(address.follows.length === 0
@@ -174,9 +191,13 @@ function outputRoute(scope: RuleScope): string[] {
   return [
     ...state.links
       .filter((link) => link.ownerEnd)
-      .map((link) => {
+      .flatMap((link) => {
         const mark = scope.setMark(packetMark(scope.host.marks, "egress", link.id));
-        return `ip saddr ${link.localPrivate} ip daddr ${state.probeSource} tcp sport ${link.id} ${mark} accept`;
+        const answer = `ip saddr ${link.localPrivate} ip daddr ${state.probeSource}`;
+        return [
+          `${answer} tcp sport ${link.id} ${mark} accept`,
+          `${answer} icmp type echo-reply icmp id ${link.id} ${mark} accept`,
+        ];
       }),
     ...state.addresses.flatMap((address) => {
       const external = `ip saddr ${address.private} ip daddr != ${scope.fabric}`;

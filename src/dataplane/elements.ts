@@ -1,6 +1,6 @@
 /** Changes of the sets that the agent writes: flows in, nft commands out. */
 
-import type { IpAddress } from "../flow/address.ts";
+import { type IpAddress, ipAddressFromBytes } from "../flow/address.ts";
 import type { FlowKey } from "../flow/flow.ts";
 import type { LinkId } from "../node/state.ts";
 import { closingSeconds, type FollowSet, setName, tableName } from "./names.ts";
@@ -9,6 +9,8 @@ import { closingSeconds, type FollowSet, setName, tableName } from "./names.ts";
 export const elementsPerTransactionMax = 2_000;
 /** An end is seven changes. */
 export const endsPerTransactionMax = 250;
+
+const elementKeyBytes = 12;
 
 export function addFlows(kind: FollowSet, link: LinkId, keys: readonly FlowKey[]): string {
   return keys.length === 0
@@ -44,6 +46,14 @@ export function endFlows(link: LinkId, keys: readonly FlowKey[]): string {
     `delete element ${tableName} ${half} ${list}`,
     "",
   ].join("\n");
+}
+
+/** The flow that an element's key names: the peer's address and two ports, each in four bytes. Undefined: no such key. */
+export function flowOfElement(address: IpAddress, key: Uint8Array): FlowKey | undefined {
+  if (key.length !== elementKeyBytes) return undefined;
+  const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
+  const peer = ipAddressFromBytes(key.subarray(0, 4));
+  return { address, protocol: "tcp", peer, peerPort: view.getUint16(4), port: view.getUint16(8) };
 }
 
 /** Replaces the ports with a listener bound to this very address. */

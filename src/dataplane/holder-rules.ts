@@ -18,9 +18,6 @@ const lookupLimit = "limit rate 500/second burst 500 packets";
 
 const synAck = "tcp flags & (syn | ack) == (syn | ack)";
 
-/** A client that wants a port again sends its SYN after 1, 3 and 7 s more. */
-const reopeningSeconds = 15;
-
 /** Into the channel: translated without state, and past connection tracking. Who sends it here counts what is to count. */
 export function toOwner(scope: RuleScope, link: Link): string[] {
   return [
@@ -43,8 +40,10 @@ export function fromOwner(scope: RuleScope, link: Link): string[] {
     `ip daddr ${scope.state.probeSource} accept`,
   ];
   const count = `counter name ${counterName("returned", link.id)}`;
-  if (!scope.follows(link)) return [`ip daddr != ${scope.state.probeSource} accept`, ...pass];
+  const answered = `ip daddr ${scope.state.probeSource} icmp type echo-reply icmp id ${link.id} counter name ${counterName("answered", link.id)} drop`;
+  if (!scope.follows(link)) return [answered, `ip daddr != ${scope.state.probeSource} accept`, ...pass];
   return [
+    answered,
     ...pass,
     `meta l4proto udp ${count} accept`,
     "meta l4proto != tcp accept",
@@ -87,34 +86,21 @@ function decide(address: AgentAddress): string[] {
   ];
 }
 
-/** A flow is superseded when its owner gives it up after its client has asked for the same ports again. */
 function decideSyn(address: AgentAddress): string[] {
   const set = (kind: FollowSet, link: LinkId) => `@${setName.ofLink(kind, link)}`;
   return [
     ...taken(address),
     ...address.follows.flatMap(({ link }) => [
       `${inbound} ${set("half", link)} counter name ${counterName("followed", link)} goto ${chainFor.follow(link)}`,
-      `${inbound} ${set("follow", link)} goto ${chainFor.reopen(link)}`,
-      `${inbound} ${set("learnt", link)} goto ${chainFor.reopen(link)}`,
+      `${inbound} ${set("follow", link)} goto ${chainFor.follow(link)}`,
+      `${inbound} ${set("learnt", link)} goto ${chainFor.follow(link)}`,
     ]),
-    ...address.follows.flatMap(({ link }) => {
-      const [closing, reopening] = [set("closing", link), set("reopening", link)];
-      return [
-        `${inbound} ${closing} ${inbound} ${reopening} counter name ${counterName("superseded", link)}`,
-        `${inbound} ${closing} delete ${closing} { ${inbound} }`,
-      ];
-    }),
+    ...address.follows.map(
+      ({ link }) => `${inbound} ${set("closing", link)} delete ${set("closing", link)} { ${inbound} }`,
+    ),
     ...address.follows.map(
       ({ link }) => `update @${setName.ofLink("own_syn", link)} { ${inbound} timeout ${ownSynSeconds}s }`,
     ),
-  ];
-}
-
-/** A SYN for a flow that the owner has. */
-export function reopen(link: Link): string[] {
-  return [
-    `update @${setName.ofLink("reopening", link.id)} { ${inbound} timeout ${reopeningSeconds}s }`,
-    `goto ${chainFor.follow(link.id)}`,
   ];
 }
 
@@ -159,6 +145,13 @@ export function returnSources(scope: RuleScope): string[] {
       const returned = scope.hasMark(packetMark(scope.host.marks, "returned", link.id));
       return `${returned} ip saddr ${link.peerPrivate} ip saddr set ${link.localPrivate}`;
     });
+}
+
+/** A probe has found its route by its mark; a tunnel's packet around it would find the same one. */
+export function probesUnmarked(scope: RuleScope): string[] {
+  return scope.state.links
+    .filter((link) => !link.ownerEnd)
+    .map((link) => `${scope.hasMark(packetMark(scope.host.marks, "probe", link.id))} ${scope.setMark(0)}`);
 }
 
 /** A connection of the holder's own must not take the name of a followed flow: it gets another port. */

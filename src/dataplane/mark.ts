@@ -2,7 +2,7 @@
  * Packet and connection marks.
  *
  * baton writes only the bits of its mask, so that the host's own use of marks (policy routing, for one) goes on.
- * Of the twelve bits, the upper two say what the packet is, the lower ten name the link; in a connection mark they
+ * Of the twelve bits, the upper two say what the packet is, the lower ten name the link, which is never 0; in a connection mark they
  * hold the generation's lowest bits instead, so that marks of an earlier remap are not believed.
  */
 import type { LinkId } from "../node/state.ts";
@@ -33,6 +33,8 @@ export const packetRoles = {
   returned: 2,
   /** At the owner: leaving into the channel. */
   egress: 3,
+  /** Sent by the holder itself, to hear whether the owner's kernel answers through the channel. */
+  probe: 0,
 } as const;
 
 /** What a connection of the owner is, judged when it was opened. */

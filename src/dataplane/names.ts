@@ -34,12 +34,16 @@ export const followSets = [
     name: "closing",
     definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout; timeout ${closingSeconds}s`,
   },
-  /** Flows of the owner whose client has lately asked for the same ports again. */
-  { name: "reopening", definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout` },
   /** SYNs that the holder has taken itself. */
   { name: "own_syn", definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout` },
   /** Connections that the holder had when it began to follow; written by the agent alone. */
   { name: "own", definition: `${tuple}; size ${followEntriesMax}` },
+] as const;
+
+/** The same, at the owner. */
+export const ownerSets = [
+  /** Flows whose client has lately asked for the same ports again. */
+  { name: "reopening", definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout` },
 ] as const;
 
 export const addressSets = [
@@ -48,16 +52,16 @@ export const addressSets = [
 ] as const;
 
 export type FollowSet = (typeof followSets)[number]["name"];
+export type OwnerSet = (typeof ownerSets)[number]["name"];
 export type AddressSet = (typeof addressSets)[number]["name"];
 
 export const setName = {
-  ofLink: (kind: FollowSet, link: LinkId): string => `${kind}_${link}`,
+  ofLink: (kind: FollowSet | OwnerSet, link: LinkId): string => `${kind}_${link}`,
   ofAddress: (kind: AddressSet, address: IpAddress): string => `${kind}_${addressKey(address)}`,
 };
 
 export const chainFor = {
   follow: (link: LinkId): string => `follow_link_${link}`,
-  reopen: (link: LinkId): string => `reopen_link_${link}`,
   returned: (link: LinkId): string => `return_link_${link}`,
   arrival: (link: LinkId): string => `arrival_link_${link}`,
   decide: (address: IpAddress): string => `decide_${addressKey(address)}`,
@@ -67,10 +71,11 @@ export const chainFor = {
 };
 
 /**
- * One of each for a link. At the holder's end `followed` and `returned` count packets of flows that the owner has confirmed;
- * at the owner's end, what came and what was sent back.
+ * One of each for a link. At the holder's end `followed` and `returned` count packets of flows that the owner has confirmed,
+ * `answered` probes that the owner's kernel has answered;
+ * at the owner's end, what came and what was sent back, and flows that it gave up for their client wanted the ports again.
  */
-export const counterKinds = ["followed", "returned", "unknown", "refused", "superseded"] as const;
+export const counterKinds = ["followed", "returned", "unknown", "refused", "superseded", "answered"] as const;
 export type CounterKind = (typeof counterKinds)[number];
 
 export function counterName(kind: CounterKind, link: LinkId): string {

@@ -3,7 +3,7 @@ import type { IpAddress } from "../flow/address.ts";
 import type { AgentAddress } from "../node/state.ts";
 import { arrivedMark, connectionMark, packetMark } from "./mark.ts";
 import { chainFor, counterName, logGroups, setName } from "./names.ts";
-import { pureSyn, type RuleScope } from "./rule-scope.ts";
+import { inbound, pureSyn, type RuleScope } from "./rule-scope.ts";
 
 /** A SYN that came through a channel may only reach a connection that is there: no listener answers it. */
 export function neverOpen(scope: RuleScope, address: IpAddress): string[] {
@@ -14,6 +14,29 @@ export function neverOpen(scope: RuleScope, address: IpAddress): string[] {
     `${arrived} ct state established,related accept`,
     `${arrived} ${bound}socket wildcard 0 accept`,
     `${arrived} drop`,
+  ];
+}
+
+/** The client answers the owner's challenge at once; it has asked for its ports again after 1, 3 and 7 s by then. */
+const reopeningSeconds = 15;
+/** The kernel keeps the entry of a connection that was reset for so long, and that of a living one for minutes. */
+const resetEntrySeconds = 10;
+
+/**
+ * Counts connections that are superseded: their client has asked for the same ports again, the owner has answered as
+ * RFC 5961 says, and the client's reset has ended the old connection. That it did is what connection tracking says, which
+ * takes a reset for the end only where its sequence number is the expected one, as TCP does; the entry's short time is
+ * how a rule can tell. Once for each, however often the reset is repeated.
+ */
+export function givenUp(scope: RuleScope, address: AgentAddress): string[] {
+  if (address.egress.kind !== "channel") return [];
+  const { link } = address.egress;
+  const arrived = `${scope.hasMark(arrivedMark(scope.host.marks))} ip daddr ${address.private}`;
+  const reopening = `@${setName.ofLink("reopening", link)}`;
+  const ended = `tcp flags & rst == rst ${arrived} ${inbound} ${reopening} ct expiration <= ${resetEntrySeconds}s`;
+  return [
+    `${pureSyn} ${arrived} ct state established update ${reopening} { ${inbound} timeout ${reopeningSeconds}s }`,
+    `${ended} counter name ${counterName("superseded", link)} delete ${reopening} { ${inbound} }`,
   ];
 }
 

@@ -1,5 +1,5 @@
 /**
- * IPv4 packets with TCP inside (RFC 791, RFC 9293), bytes to values and back.
+ * IPv4 packets with TCP inside (RFC 791, RFC 9293), bytes to values and back; and echo requests.
  *
  * Parsing takes bytes from strangers: it reads nothing outside them, and says what does not add up.
  */
@@ -19,6 +19,14 @@ export interface TcpPacket {
   readonly payload: Uint8Array;
 }
 
+export interface EchoRequest {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  /** 16 bits, as the sequence. */
+  readonly identifier: number;
+  readonly sequence: number;
+}
+
 export interface TcpPacketOptions {
   readonly timeToLive?: number;
   readonly window?: number;
@@ -34,6 +42,9 @@ export interface ParsedTcpPacket extends TcpPacket {
 
 const ipHeaderBytes = 20;
 const tcpHeaderBytes = 20;
+const icmpHeaderBytes = 8;
+const icmpProtocol = 1;
+const echoRequestType = 8;
 /** Headers of the packets that are built here; they have no options. */
 export const tcpPacketHeaderBytes = ipHeaderBytes + tcpHeaderBytes;
 const maxPacketBytes = 65_535;
@@ -50,14 +61,7 @@ export function buildTcpPacket(packet: TcpPacket, options: TcpPacketOptions = {}
   if (totalBytes > maxPacketBytes) throw new RangeError(`a packet of ${totalBytes} bytes exceeds ${maxPacketBytes}`);
   const bytes = new Uint8Array(totalBytes);
   const view = new DataView(bytes.buffer);
-  view.setUint8(0, 0x45);
-  view.setUint16(2, totalBytes);
-  view.setUint16(6, dontFragment);
-  view.setUint8(8, options.timeToLive ?? defaultTimeToLive);
-  view.setUint8(9, tcpProtocol);
-  bytes.set(ipv4Bytes(packet.source), 12);
-  bytes.set(ipv4Bytes(packet.destination), 16);
-  view.setUint16(10, checksum(bytes.subarray(0, ipHeaderBytes)));
+  writeIpHeader(bytes, { ...packet, protocol: tcpProtocol, timeToLive: options.timeToLive ?? defaultTimeToLive });
   const tcp = ipHeaderBytes;
   view.setUint16(tcp, packet.sourcePort);
   view.setUint16(tcp + 2, packet.destinationPort);
@@ -68,6 +72,18 @@ export function buildTcpPacket(packet: TcpPacket, options: TcpPacketOptions = {}
   view.setUint16(tcp + 14, options.window ?? defaultWindow);
   bytes.set(packet.payload, tcpPacketHeaderBytes);
   view.setUint16(tcp + 16, segmentChecksum(bytes, tcp));
+  return bytes;
+}
+
+/** An ICMP echo request without content (RFC 792). @throws RangeError for addresses that are no IPv4 */
+export function buildEchoRequest(echo: EchoRequest): Uint8Array {
+  const bytes = new Uint8Array(ipHeaderBytes + icmpHeaderBytes);
+  const view = new DataView(bytes.buffer);
+  writeIpHeader(bytes, { ...echo, protocol: icmpProtocol, timeToLive: defaultTimeToLive });
+  view.setUint8(ipHeaderBytes, echoRequestType);
+  view.setUint16(ipHeaderBytes + 4, echo.identifier);
+  view.setUint16(ipHeaderBytes + 6, echo.sequence);
+  view.setUint16(ipHeaderBytes + 2, checksum(bytes.subarray(ipHeaderBytes)));
   return bytes;
 }
 
@@ -128,6 +144,25 @@ function sum(bytes: Uint8Array): number {
   let total = 0;
   for (let at = 0; at < bytes.length; at += 2) total += ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
   return total;
+}
+
+interface IpHeader {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly protocol: number;
+  readonly timeToLive: number;
+}
+
+function writeIpHeader(bytes: Uint8Array, { source, destination, protocol, timeToLive }: IpHeader): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  view.setUint8(0, 0x45);
+  view.setUint16(2, bytes.length);
+  view.setUint16(6, dontFragment);
+  view.setUint8(8, timeToLive);
+  view.setUint8(9, protocol);
+  bytes.set(ipv4Bytes(source), 12);
+  bytes.set(ipv4Bytes(destination), 16);
+  view.setUint16(10, checksum(bytes.subarray(0, ipHeaderBytes)));
 }
 
 function ipv4Bytes(address: IpAddress): Uint8Array {

@@ -2,7 +2,8 @@
  * What the agent needs of routes, rules, devices, neighbours and sysctls: desired state in, the wanted whole out.
  *
  * A packet's mark chooses the routing table of its link. The tunnel's own outer packets inherit the mark: they are
- * locally made, so a rule before sends them to the main table, and the owner's table throws the fabric's prefixes.
+ * locally made, so a rule before sends them to the main table, and the owner's table throws the fabric's prefixes. The
+ * holder's probes are locally made too: they lose their mark before the tunnel takes them.
  */
 import { formatPrefix, type IpAddress, ipAddressFromBytes, isIpv4Prefix } from "../flow/address.ts";
 import type { AgentState, Link, LinkId } from "../node/state.ts";
@@ -129,7 +130,8 @@ function linkRules(link: Link, host: RoutingHost): Rule[] {
   const mark = packetMark(host.marks, "followed", link.id);
   const outer = { preference: rulePreference.outer, mark, mask, incomingDevice: "lo", table: mainTable };
   const inner = { preference: rulePreference.link, mark, mask, table };
-  return link.kind === "direct" ? [inner] : [outer, inner];
+  const probe = { ...inner, mark: packetMark(host.marks, "probe", link.id) };
+  return link.kind === "direct" ? [inner, probe] : [outer, inner, probe];
 }
 
 /**

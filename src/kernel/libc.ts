@@ -34,6 +34,7 @@ export const socketOption = {
   receiveTimeout: 20,
   receiveBufferForce: 33,
   mark: 36,
+  networkCookie: 71,
 } as const;
 
 /** Signals that may interrupt one call before it is given up. */
@@ -105,9 +106,15 @@ export class KernelSocket implements Disposable {
 
   getNumberOption(level: number, name: number): number {
     const value = new Int32Array(1);
-    if (cGetOption(this.#fd, level, name, value, Uint32Array.of(4)) < 0)
-      throw this.#error(`get option ${level}/${name}`);
+    const errno = this.tryGetOption(level, name, value);
+    if (errno !== undefined) throw new KernelError(`get option ${level}/${name} of ${this.#what}`, errno);
     return value[0] ?? 0;
+  }
+
+  /** Into `value`, which is as long as the option. */
+  tryGetOption(level: number, name: number, value: Int32Array | Uint8Array): ErrnoName | undefined {
+    const length = Uint32Array.of(value.byteLength);
+    return cGetOption(this.#fd, level, name, value, length) < 0 ? errnoName(koffi.errno()) : undefined;
   }
 
   /** After it {@link receive} gives "empty" when nothing came for so long. */

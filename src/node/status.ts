@@ -15,6 +15,8 @@ export interface NodeHello {
   /** Hexadecimal, 32 digits. */
   readonly boot: string;
   readonly version: string;
+  /** Hexadecimal, 48 digits; another one after a reboot. */
+  readonly kernel?: string;
   readonly held?: Fence;
   readonly devices: readonly Device[];
   readonly privateAddresses: readonly IpAddress[];
@@ -102,6 +104,8 @@ export interface LinkReport {
   readonly unknownPackets: bigint;
   readonly refusedPackets: bigint;
   readonly superseded: bigint;
+  readonly probesSent: bigint;
+  readonly probesAnswered: bigint;
 }
 
 export const emptyStatus: NodeStatus = {

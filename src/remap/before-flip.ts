@@ -63,7 +63,9 @@ export function observeArming(state: StateIn<"arming">, _event: EventOf<"observe
   const failure = failureOf(waiting, context, context.bounds.armingMs);
   if (failure !== undefined) return giveUp(waiting, failure, context);
   if (waiting.live.waits.length > 0) return stay(waiting);
-  return enter(waiting, { kind: "switching", stage: "flip" }, context);
+  const sourceKernel = context.view.world.agents.get(state.record.source)?.hello?.kernel;
+  const more = sourceKernel === undefined ? {} : { sourceKernel };
+  return enter(waiting, { kind: "switching", stage: "flip" }, context, more);
 }
 
 /** A node that is away is not waited for: the first thing that it hears when it is back is the state without this. */

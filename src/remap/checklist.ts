@@ -7,7 +7,7 @@
  */
 import type { AgentState, GatewayState, ShardPosition } from "../node/state.ts";
 import { activeOwners, type Chain, type Later, structuresOf } from "./chain.ts";
-import { isFlipped } from "./phase.ts";
+import { isFlipped, isSourceLost } from "./phase.ts";
 import {
   barrierMarkId,
   loadId,
@@ -158,7 +158,7 @@ export function retireWaits(state: RemapState, view: View): Wait[] {
   });
 }
 
-/** Nothing of the remap's channel is left at either end. */
+/** Nothing of the remap's channel is left at either end. A source that is lost is told when it should come back. */
 export function removalWaits(state: RemapState, view: View, whom: "everyone" | "connected"): Wait[] {
   const { record } = state;
   const kept = new Set(structuresOf(view.chain).flatMap((other) => activeOwners(view.chain, other).map((o) => o.link)));
@@ -169,7 +169,8 @@ export function removalWaits(state: RemapState, view: View, whom: "everyone" | "
     isFlipped(record) && name === record.source && !view.later.home && addressOf(applied, record) !== undefined;
   const names = new Set([record.target, view.later.holder, ...record.owners.map(({ owner }) => owner), record.source]);
   return [...names].flatMap((name) => {
-    if (whom === "connected" && view.world.agents.get(name)?.connected !== true) return [];
+    const present = view.world.agents.get(name)?.connected === true;
+    if (!present && (whom === "connected" || (name === record.source && isSourceLost(record)))) return [];
     return agentWait(view, name, `to remove what it had set up for ${record.address}`, ({ applied }) =>
       applied === undefined ? false : !all.some(({ link }) => mentions(applied, link)) && !serves(name, applied),
     );

@@ -10,6 +10,7 @@ import { trackerNode } from "./checklist.ts";
 import { drainReportOf, followingLink, linkReportOf, measure, withClosed } from "./figures.ts";
 import { deadlineRefusal } from "./policy.ts";
 import type { RemapState, Wait } from "./record.ts";
+import { absenceText, lossOf, noteSilence } from "./source-loss.ts";
 import { noteTrouble } from "./switching.ts";
 import {
   amend,
@@ -26,16 +27,18 @@ import {
 type Draining = StateIn<"draining">;
 
 export function observeDraining(state: Draining, _event: EventOf<"observed">, context: Context): Step {
-  const { world, later } = context.view;
+  const { later } = context.view;
   if (later.home) {
     if (later.settled) return enter(state, { kind: "finalizing", outcome: endOutcome(state) }, context);
     return stay(awaiting(state, [{ node: later.holder, what: "to take the address over", kind: "node" }], context));
   }
-  if (!world.agents.has(state.record.source)) {
-    const lost = amend(state, { flows: { ...state.live.flows, lost: state.live.flows.remaining, remaining: 0 } });
-    return enter(lost, { kind: "finalizing", outcome: "source-lost" }, context);
-  }
-  const measured = noteTrouble(measure(state, context), context);
+  const watched = noteSilence(state, context);
+  const loss = lossOf(watched, context);
+  if (loss !== undefined) return lose(watched, loss, context);
+  // Whoever leads when a silent source turns out to be lost has to know what it said last.
+  const unsaved = state.live.flows.remaining !== state.record.flows.remaining;
+  if (unsaved && watched.live.silence !== undefined) return enter(watched, state.record.phase, context);
+  const measured = noteTrouble(measure(watched, context), context);
   if (isDue(state, context) && state.record.policy.onDeadline === "cut" && !state.record.phase.cut)
     return enter(measured, { kind: "draining", cut: true }, context);
   const looked = lookForQuiet(measured, context);
@@ -43,6 +46,17 @@ export function observeDraining(state: Draining, _event: EventOf<"observed">, co
   if (waits.length === 0) return finish(looked, context);
   const ask = looked.live.quiet !== undefined && looked.live.tracked !== 0 && !state.record.phase.cut;
   return stay(awaiting(looked, waits, context), ask ? [{ kind: "count" }] : []);
+}
+
+function lose(state: RemapState, why: string, context: Context): Step {
+  const remarks = [...(state.record.remarks ?? []), why];
+  return enter(letGo(state), { kind: "finalizing", outcome: "source-lost" }, context, { remarks });
+}
+
+/** What remains is lost. */
+function letGo(state: RemapState): RemapState {
+  const { flows } = state.live;
+  return amend(state, { flows: withClosed({ ...flows, lost: flows.lost + flows.remaining, remaining: 0 }) });
 }
 
 /** Connections that the source's kernel can't reset count as cut, and it is said what that means for them. */
@@ -95,7 +109,7 @@ function drainWaits(state: RemapState, cut: boolean, context: Context): readonly
   const drain = drainReportOf(state, context);
   const node = record.source;
   if (drain === undefined) {
-    const away = context.view.world.agents.get(node)?.connected === true ? "" : "; it is not connected";
+    const away = context.view.world.agents.get(node)?.connected === true ? "" : absenceText(state, context);
     return [{ node, what: `to report its open connections${away}`, kind: "node" }];
   }
   if (openOf(drain, cut) !== 0) return [{ node, what: openConnections(state, drain.open, cut, context), kind: "node" }];
@@ -150,9 +164,7 @@ export function releaseDraining(state: Draining, _event: EventOf<"release">, con
     const how = "release is for a drain past its deadline with policy keep; use cut to end it now";
     return refused(state, "WRONG_PHASE", how);
   }
-  const { flows } = state.live;
-  const lost = amend(state, { flows: withClosed({ ...flows, lost: flows.lost + flows.remaining, remaining: 0 }) });
-  return enter(lost, { kind: "finalizing", outcome: endOutcome(state), released: true }, context);
+  return enter(letGo(state), { kind: "finalizing", outcome: endOutcome(state), released: true }, context);
 }
 
 export function moveDeadline(state: Draining, event: EventOf<"deadline">, context: Context): Step {

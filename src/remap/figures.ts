@@ -22,15 +22,15 @@ export function measure<S extends RemapState>(state: S, { view }: Pick<Context, 
   const traffic = trafficOf(state, view);
   const counts = countsOf(state, drain, view);
   const sum = (kind: "cut" | "superseded" | "opened") => counts.reduce((total, count) => total + count[kind], 0);
-  const figures = {
-    // An agent that restarts takes those for all that are open then; the first count is the one of the switch.
-    atSwitch: Math.max(drain?.atSwitch ?? 0, live.flows.atSwitch),
-    remaining: drain?.open ?? live.flows.remaining,
-    superseded: sum("superseded") + traffic.reduce((total, link) => total + link.superseded, 0),
-    cut: sum("cut"),
-    lost: live.flows.lost,
-    newAtTarget: sum("opened"),
-  };
+  const superseded = sum("superseded") + traffic.reduce((total, link) => total + link.superseded, 0);
+  const [cut, lost] = [sum("cut"), live.flows.lost];
+  // An agent that restarts takes those for all that are open then, so the highest count is the one of the switch. A handshake
+  // of before that ends late raises it, also where no listing has seen what it led to.
+  const counted = drain?.atSwitch === undefined ? 0 : Math.max(drain.atSwitch, drain.open);
+  const atSwitch = Math.max(counted, live.flows.atSwitch, superseded + cut + lost);
+  // A listing is older than the counters: whoever is counted as gone does not remain.
+  const remaining = Math.min(drain?.open ?? live.flows.remaining, atSwitch - superseded - cut - lost);
+  const figures = { atSwitch, remaining, superseded, cut, lost, newAtTarget: sum("opened") };
   return withSilence({ ...state, live: { ...live, traffic, counts, flows: withClosed(figures) } }, drain);
 }
 
@@ -71,20 +71,27 @@ export function withClosed(figures: Omit<RemapFlows, "closed">): RemapFlows {
   return { ...figures, closed: Math.max(0, atSwitch - remaining - superseded - cut - lost) };
 }
 
+/** What was followed is counted where it was followed, what was given up where it was given up. */
 function trafficOf(state: RemapState, view: Context["view"]): readonly LinkTraffic[] {
-  const report = linkReportOf(state, view);
-  if (report === undefined) return state.live.traffic;
-  const { followedPackets: packets, followedBytes: bytes } = report;
-  const link = report.id;
+  const followed = linkReportOf(state, view);
+  const owned = linkReportAt(state.record.source, state, view);
+  const link = followed?.id ?? owned?.id;
+  if (link === undefined) return state.live.traffic;
+  const known = state.live.traffic.find((entry) => entry.link === link);
   const other = state.live.traffic.filter((entry) => entry.link !== link);
-  return [...other, { link, packets, bytes, superseded: Number(report.superseded) }];
+  const packets = followed?.followedPackets ?? known?.packets ?? 0n;
+  const bytes = followed?.followedBytes ?? known?.bytes ?? 0n;
+  return [...other, { link, packets, bytes, superseded: Number(owned?.superseded ?? known?.superseded ?? 0) }];
 }
 
 /** Counters of the link by which the source's connections are followed now, at the follower's end, if it can be heard. */
 export function linkReportOf(state: RemapState, view: Context["view"]): LinkReport | undefined {
-  const agent = view.world.agents.get(view.later.holder);
-  if (agent?.connected !== true) return undefined;
-  return agent.status.links.find(({ id }) => id === followingLink(state, view));
+  const { holder } = view.later;
+  return view.world.agents.get(holder)?.connected === true ? linkReportAt(holder, state, view) : undefined;
+}
+
+function linkReportAt(node: string, state: RemapState, view: Context["view"]): LinkReport | undefined {
+  return view.world.agents.get(node)?.status.links.find(({ id }) => id === followingLink(state, view));
 }
 
 /** Undefined: nobody follows the source's connections. */

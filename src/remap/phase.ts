@@ -29,6 +29,11 @@ export const stillHolds = (record: RemapRecord): boolean => traits[record.phase.
 /** Preparing or arming: it may yet be aborted without a trace. */
 export const isPending = (record: RemapRecord): boolean => stillHolds(record) && !isFlipped(record);
 
+/** Nobody waits for the source; should it come back, what its sockets still hold is reset. */
+export function isSourceLost({ phase }: RemapRecord): boolean {
+  return (phase.kind === "finalizing" || phase.kind === "completed") && phase.outcome === "source-lost";
+}
+
 /** The switch has come to this stage, or is past all stages. */
 export function hasReached(phase: PhaseState, stage: SwitchStage): boolean {
   if (phase.kind !== "switching") return traits[phase.kind].flipped;

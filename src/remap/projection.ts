@@ -19,8 +19,16 @@ import type {
   ProofRequest,
 } from "../node/state.ts";
 import { activeOwners, type Chain, holderOf, structuresOf } from "./chain.ts";
-import { hasReached } from "./phase.ts";
-import { barrierMarkId, loadId, type OwnerLink, proofId, type RemapState, snapshotMarkId } from "./record.ts";
+import { hasReached, isSourceLost } from "./phase.ts";
+import {
+  barrierMarkId,
+  loadId,
+  type OwnerLink,
+  proofId,
+  type RemapRecord,
+  type RemapState,
+  snapshotMarkId,
+} from "./record.ts";
 
 export interface ProjectionConfig {
   readonly fabric: readonly Prefix[];
@@ -43,17 +51,28 @@ export function projectAgent(name: string, chains: readonly Chain[], config: Pro
   marks.sort((a, b) => compare(a.id, b.id));
   const { fabric, probeSource } = config;
   const offline = chains.flatMap((chain) => offlineOrder(name, chain)).sort(compare)[0];
-  const discards = chains.flatMap((chain) => discardsOf(name, chain)).sort(compare);
+  const discards = chains
+    .flatMap((chain) => discardsOf(name, chain))
+    .filter((own) => !addresses.some((entry) => entry.private === own))
+    .sort(compare);
   const orders = { marks, ...(offline !== undefined && { offline }), ...(discards.length > 0 && { discards }) };
   return { fabric, probeSource, addresses, links: [...links.values()].sort((a, b) => a.id - b.id), ...orders };
 }
 
-/** Private addresses of connections that a release has let go of; not once the instance has a part again. */
+/**
+ * Private addresses of connections that a release has let go of, or that a source still has which was given up for lost
+ * and comes back; not once the instance has a part again, or the private address another use.
+ */
 function discardsOf(name: string, chain: Chain): IpAddress[] {
   if (roleOf(name, chain) !== undefined) return [];
-  return chain.flipped.flatMap(({ record: { source, sourcePrivate, phase } }) =>
-    source === name && phase.kind === "finalizing" && phase.released === true ? [sourcePrivate] : [],
+  const left = chain.flipped.filter(
+    ({ record }) => record.source === name && (isReleased(record) || isSourceLost(record)),
   );
+  return [...new Set(left.map(({ record }) => record.sourcePrivate))];
+}
+
+function isReleased({ phase }: RemapRecord): boolean {
+  return phase.kind === "finalizing" && phase.released === true;
 }
 
 /** The remap whose last act is that its source goes offline. */

@@ -66,6 +66,8 @@ export interface RemapRecord {
   readonly sourcePrivate: IpAddress;
   /** Generation under which the source held the address. */
   readonly sourceGeneration: bigint;
+  /** Which run of the source's kernel had its connections at the flip; absent: it was not connected then. */
+  readonly sourceKernel?: string;
   readonly target: string;
   readonly targetPrivate: IpAddress;
   readonly generation: bigint;
@@ -130,6 +132,8 @@ export interface RemapLive {
   /** Since when nothing moves, and the counters then. */
   readonly quiet?: { readonly sinceMs: number; readonly counters: string };
   readonly ownershipPublished: boolean;
+  /** Since when nothing was heard of the source, and what the holder had counted then; see source-loss.ts. */
+  readonly silence?: { readonly sinceMs: number; readonly heard: string; readonly probesSent: bigint };
   /** Since when the source's agent is not connected, monotonic milliseconds; absent: it is. */
   readonly awaySinceMs?: number;
   /** `sinceMs`: wall clock, milliseconds since the Unix epoch. */

@@ -54,10 +54,12 @@ export interface Now {
   readonly monotonicMs: number;
 }
 
-/** How long the nodes have for each phase before the flip, milliseconds. */
+/** How long the nodes have for each phase before the flip, and the source while it drains; milliseconds. */
 export interface Bounds {
   readonly preparingMs: number;
   readonly armingMs: number;
+  /** How long nothing may have been heard of a draining remap's source before its connections count as lost. */
+  readonly sourceLostMs: number;
   /**
    * How long the trackers have to apply the snapshot when nothing else is missing; absent: as long as it takes. They keep
    * nobody's packets waiting, and are waited for in `preparing`, where nothing has changed yet.

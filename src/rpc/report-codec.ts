@@ -31,6 +31,7 @@ import * as limits from "./limits.ts";
 import { fenceToProto, positionToProto, readFence, readLinkId, readMtu, readPosition } from "./node-codec.ts";
 
 const bootBytes = 16;
+const kernelBytes = 24;
 /** Loopback has 65536. */
 const deviceMtuMax = 1_048_576;
 const channelKindsMax = 16;
@@ -53,6 +54,7 @@ export function helloToProto(hello: NodeHello): NodeHelloMessage {
     publicMtu: hello.publicMtu,
     offlineHook: hello.offlineHook ?? false,
     resetsConnections: hello.resetsConnections ?? false,
+    kernel: hello.kernel === undefined ? Buffer.alloc(0) : Buffer.from(hexToBytes(hello.kernel)),
   };
 }
 
@@ -76,6 +78,7 @@ export function helloFromProto(message: NodeHelloMessage): Decoded<NodeHello> {
     publicMtu: message.publicMtu === 0 ? 0 : readMtu("public_mtu", message.publicMtu),
     ...(message.offlineHook && { offlineHook: true }),
     ...(message.resetsConnections && { resetsConnections: true }),
+    ...(message.kernel.length > 0 && { kernel: readHex("kernel", message.kernel, kernelBytes) }),
   }));
 }
 

@@ -38,6 +38,8 @@ const config = {
   probeSource: ip("192.0.2.1"),
 };
 
+export const sourceLostMs = 60_000;
+
 export interface FakeClusterOptions {
   readonly instances?: number;
   readonly gateways?: number;
@@ -105,7 +107,7 @@ export class FakeCluster {
     this.cluster = new ClusterState(config, leadership, this.#stored.inventory, remaps);
     const ports = this.#ports(this.#term);
     const log = pino({ level: "silent" });
-    const bounds = { preparingMs: 10_000, armingMs: 10_000, trackersMs: this.trackersMs };
+    const bounds = { preparingMs: 10_000, armingMs: 10_000, trackersMs: this.trackersMs, sourceLostMs };
     this.conductor = new Conductor(this.cluster, ports, bounds, log);
     const turns = new Turns();
     this.remaps = new RemapDesk(this.cluster, this.conductor, ports, turns);
@@ -137,6 +139,14 @@ export class FakeCluster {
     const { session } = node;
     node.session = undefined;
     if (session !== undefined) this.conductor.disconnect(node.name, session);
+  }
+
+  /** No packet goes to or comes from its host. */
+  cutOff(node: FakeNode): void {
+    this.disconnect(node);
+    node.inbox.length = 0;
+    node.answers = false;
+    node.estranged = true;
   }
 
   connectAll(): void {
@@ -180,6 +190,7 @@ export class FakeCluster {
 
   async tick(ms: number): Promise<void> {
     this.nowMs += ms;
+    this.#probe(BigInt(Math.ceil(ms / 1_000)));
     this.conductor.observeAll();
     await this.flush();
   }
@@ -219,6 +230,17 @@ export class FakeCluster {
         const ends = this.agents.filter((agent) => agent.agentState?.links.some(({ id }) => id === proof.link));
         if (ends.length === 2 && gateway.mtu >= proof.mtu)
           this.gateways[0]?.noteProof(proof.id, gateway.name, proof.mtu);
+      }
+    }
+  }
+
+  /** Each agent asks the kernels behind its links; who is not cut off answers, its agent may be away. */
+  #probe(probes: bigint): void {
+    for (const agent of this.agents) {
+      const followed = agent.agentState?.links.filter(({ ownerEnd }) => !ownerEnd) ?? [];
+      for (const { id, peer } of followed) {
+        const owner = this.node(peer);
+        agent.probe(id, probes, owner.answers && owner.agentState?.links.some((link) => link.id === id) === true);
       }
     }
   }

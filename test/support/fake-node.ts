@@ -39,6 +39,15 @@ export class FakeNode {
   hookOutcome: HookReport["outcome"] | undefined = "done";
   /** Of this run of its process; another one after {@link restart}. */
   boot = 0;
+  /** Of this run of its kernel; another one after {@link reboot}. */
+  kernel = 0;
+  /** Its kernel can be reached through channels. */
+  answers = true;
+  /** It was cut off, and has not heard since what became of its connections. */
+  estranged = false;
+  /** It asks the kernels behind its channels. */
+  probes = true;
+  readonly #probes = new Map<number, { sent: bigint; answered: bigint }>();
   packets = 0n;
   opened = 0;
   /** Where its snapshots and barriers stand in the event stream. */
@@ -65,6 +74,7 @@ export class FakeNode {
       kind: this.kind,
       boot: this.boot.toString(16).padStart(32, "0"),
       version: "0.1.0",
+      ...(this.kind === "agent" && { kernel: this.kernel.toString(16).padStart(48, "0") }),
       ...(this.held && { held: this.held }),
       devices: [
         {
@@ -89,6 +99,7 @@ export class FakeNode {
       return;
     }
     this.held = desired.fence;
+    this.estranged = false;
     if (desired.kind === "agent") this.agentState = desired.state;
     else this.gatewayState = desired.state;
     this.#follow();
@@ -103,6 +114,16 @@ export class FakeNode {
     this.gatewayState = undefined;
     this.#proofs = [];
     this.flows.clear();
+    this.#probes.clear();
+    this.kernel++;
+  }
+
+  /** A reboot after which the last state is applied from the disk: its connections are gone. */
+  powerCycle(): void {
+    this.flows.clear();
+    this.#probes.clear();
+    this.kernel++;
+    this.restart();
   }
 
   /** The process is another one; the kernel and its connections are the same, what was counted is forgotten. */
@@ -111,6 +132,18 @@ export class FakeNode {
     this.#cut.clear();
     this.#atSwitch.clear();
     this.#follow();
+  }
+
+  /** As where its channels' kernels have never answered. */
+  forgetProbes(): void {
+    this.#probes.clear();
+  }
+
+  probe(link: number, probes: bigint, answered: boolean): void {
+    if (!this.probes) return;
+    const { sent, answered: before } = this.#probes.get(link) ?? { sent: 0n, answered: 0n };
+    this.#probes.set(link, { sent: sent + probes, answered: before + (answered ? probes : 0n) });
+    this.report();
   }
 
   open(address: IpAddress, flows: number): void {
@@ -167,6 +200,8 @@ export class FakeNode {
         unknownPackets: 0n,
         refusedPackets: 0n,
         superseded: 0n,
+        probesSent: this.#probes.get(id)?.sent ?? 0n,
+        probesAnswered: this.#probes.get(id)?.answered ?? 0n,
       })),
       hooks: this.#hooks(),
       retired: (gateway?.accepts ?? []).filter(({ retiring }) => retiring).map((accept) => accept.private),
@@ -181,6 +216,9 @@ export class FakeNode {
   }
 
   #follow(): void {
+    if ((this.agentState?.discards ?? []).length > 0)
+      for (const address of this.flows.keys())
+        if (!this.agentState?.addresses.some((entry) => entry.address === address)) this.flows.delete(address);
     for (const entry of this.agentState?.addresses ?? []) {
       const key = `${entry.address} ${entry.generation}`;
       if (entry.egress.kind === "channel" && entry.watchDrain && !this.#atSwitch.has(key))

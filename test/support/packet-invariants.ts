@@ -11,6 +11,7 @@ export function brokenInvariants(agents: readonly FakeNode[], gateways: readonly
   const broken: string[] = [];
   for (const { name, state } of states) broken.push(...ambiguous(name, state));
   for (const owner of agents) {
+    if (owner.estranged) continue;
     for (const [address, flows] of owner.flows) {
       if (flows === 0) continue;
       for (const { name, state } of states) {

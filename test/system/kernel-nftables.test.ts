@@ -7,6 +7,9 @@ interface Observed {
   oneMs: number;
   bad: NftablesOutcome;
   changedByBad: boolean;
+  keys: number;
+  lastKey: boolean;
+  noSet: string;
   elements: number;
   terseElements: number;
   syntax: NftablesOutcome;
@@ -29,6 +32,10 @@ describe("nftables by its library", () => {
     expect(observed.elements).toBe(10_001);
     expect(observed.applyMs).toBeLessThan(500);
     expect(observed.oneMs).toBeLessThan(50);
+  });
+
+  it("reads the keys of all elements back over netlink, and says when there is no such set", () => {
+    expect(observed).toMatchObject({ keys: 10_001, lastKey: true, noSet: "ENOENT" });
   });
 
   it("changes nothing when one command of a transaction is refused, and says which", () => {

@@ -2,12 +2,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RemapJson } from "../../services/lab/demo-baton.ts";
 import { readCardWatch, startCardWatch } from "../../services/lab/demo-watch.ts";
+import { serviceOf, untilReady } from "../../services/lab/lab.ts";
+import { killService, startService } from "../../services/lab/services.ts";
 import type { Client } from "../traffic/driver.ts";
 import { type KernelState, kernelState } from "./kernel-state.ts";
 import { LabFixture, publicAddress, until } from "./lab-fixture.ts";
 
 const exitRefused = 3;
 const movedBytes = 20_000_000;
+const actMs = 30_000;
 
 describe("a remap through a VXLAN tunnel", () => {
   let fixture: LabFixture;
@@ -45,6 +48,14 @@ describe("a remap through a VXLAN tunnel", () => {
     );
     for (const kind of await client.ping("old"))
       expect(kind).toMatchObject({ states: { open: kind.count }, servers: { "vm-a": kind.count }, failures: {} });
+  });
+
+  it("hears the source's kernel through the tunnel while the source's agent is dead (R14)", async () => {
+    const agent = serviceOf(fixture.lab, "agent-vm-a");
+    await killService(fixture.lab, agent, AbortSignal.timeout(actMs));
+    await fixture.follow(remap.id, (now) => now.waitingFor.some(({ what }) => what.includes("but its kernel answers")));
+    startService(fixture.lab, agent);
+    await untilReady(fixture.lab, [agent], AbortSignal.timeout(actMs));
   });
 
   it("leaves no tunnel and no trace when the last connection has ended", async () => {

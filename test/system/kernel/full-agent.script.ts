@@ -1,6 +1,7 @@
 /** T's agent as far as it arms its sets: the kernel's rules, the watch of the owner's flows, the transactions. */
 import { FollowSets } from "../../../services/agent/follow-sets.ts";
 import { KernelState } from "../../../services/agent/kernel-state.ts";
+import { visitEntries } from "../../../services/agent/set-entries.ts";
 import { flowAges } from "../../../services/coordinator/trackers.ts";
 import { defaultMarkMask, markLayout } from "../../../src/dataplane/mark.ts";
 import { TrackerClient } from "../../../src/rpc/tracker-client.ts";
@@ -47,6 +48,8 @@ const calls = {
       watch: (query, stop) => trackers.watch(query, { signal: stop }),
       lookup: (keys, atLeast, stop) => trackers.lookup(keys, atLeast, { signal: stop }),
       run: (commands) => kernel?.run(commands),
+      hasInherited: (link) => kernel?.hasInherited(link) ?? false,
+      visitEntries,
       onLoaded: () => {
         loaded = true;
       },

@@ -1,5 +1,8 @@
 /** Transactions of libnftables in this process; prints what came of them. */
+import { KernelError } from "../../../src/kernel/kernel-error.ts";
+import { NetlinkSocket, netlinkFamily } from "../../../src/kernel/netlink.ts";
 import { Nftables, type NftablesObject } from "../../../src/kernel/nftables.ts";
+import { streamSetKeys } from "../../../src/kernel/set-elements.ts";
 
 const elements = Array.from(
   { length: 10_000 },
@@ -39,8 +42,21 @@ const oneStartMs = performance.now();
 must("add element inet baton s { 192.0.2.1 . 80 }");
 const oneMs = performance.now() - oneStartMs;
 
+using netlink = new NetlinkSocket(netlinkFamily.netfilter);
+const keys = [...streamSetKeys(netlink, "baton", "s")].map((bytes) => Buffer.from(bytes).toString("hex"));
+const noSet = (() => {
+  try {
+    return [...streamSetKeys(netlink, "baton", "absent")].length;
+  } catch (error) {
+    return error instanceof KernelError ? error.errno : String(error);
+  }
+})();
+
 console.log(
   JSON.stringify({
+    keys: new Set(keys).size,
+    lastKey: keys.includes("c000020100500000"),
+    noSet,
     applyMs,
     oneMs,
     bad,

@@ -29,6 +29,7 @@ class Rig {
   /** Ports of peers whose connection the tracker knows at the new holder, by generation there. */
   readonly younger = new Map<number, bigint>();
   readonly destroyed: number[] = [];
+  readonly empty: string[] = [];
   nowMs = 0;
   readonly clock = { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs };
   readonly log = pino({ level: "silent" });
@@ -71,6 +72,7 @@ class Rig {
       },
       resets: this.resets,
       onCounted: () => this.counted.resolve(),
+      onEmpty: (address) => this.empty.push(address),
       clock: this.clock,
       log: this.log,
     });
@@ -102,6 +104,15 @@ describe("the watch over a drain", () => {
     rig.watch.count(draining);
     expect(rig.watch.reports()).toEqual([]);
     expect(await rig.look()).toMatchObject({ open: 1 });
+  });
+
+  test("tells when it has found no connection at all", async () => {
+    rig.translated = 1;
+    await rig.look();
+    expect(rig.empty).toEqual([]);
+    rig.translated = 0;
+    await rig.look();
+    expect(rig.empty).toEqual([drained.address]);
   });
 
   test("counts connections of containers, which have no socket here", async () => {

@@ -175,6 +175,21 @@ describe("the agent's flow observer", () => {
     expect(rig.walks).toBe(3);
   });
 
+  test("lists again what has ended unseen, when the kernel shows no connection at all", async () => {
+    rig.sockets = [socket(1000)];
+    await rig.start();
+    rig.sockets = [];
+    rig.observer.onEmpty(publicAddress);
+    rig.nowMs = 5_000;
+    rig.observer.tick();
+    await rig.until(() => rig.told.length === 2);
+    expect(rig.told).toEqual(["1000 open", "1000 closed"]);
+    rig.observer.onEmpty(publicAddress);
+    rig.nowMs = 10_000;
+    rig.observer.tick();
+    expect(rig.walks).toBe(2);
+  });
+
   test("believes what happens while a listing is taken, and not the listing", async () => {
     rig.sockets = [socket(1000), socket(1001)];
     rig.duringWalk = () => {

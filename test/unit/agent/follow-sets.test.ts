@@ -24,7 +24,12 @@ class Rig implements Disposable {
   readonly asked: number[] = [];
   answer: (key: FlowKey) => FlowAnswer = () => ({ kind: "unknown", reason: "nobody was asked" });
   readonly watched: { owner: string | undefined; aborted: () => boolean }[] = [];
+  answered = (): Promise<void> => Promise.resolve();
   loaded = 0;
+  /** What the kernel's set holds, by the peer's port. */
+  readonly held = new Set<number>();
+  inherited = false;
+  visits = 0;
   readonly sets = new FollowSets({
     watch: (query, watchSignal) => {
       this.watched.push({ owner: query.owner, aborted: () => watchSignal.aborted });
@@ -33,9 +38,21 @@ class Rig implements Disposable {
     lookup: async (keys, atLeast) => {
       expect(atLeast).toEqual(positions);
       this.asked.push(...keys.map(({ peerPort }) => peerPort));
+      await this.answered();
       return keys.map((key) => this.answer(key));
     },
-    run: (commands) => this.commands.push(commands),
+    run: (commands) => {
+      this.commands.push(commands);
+      for (const change of followChanges(commands)) {
+        if (change.startsWith("+")) this.held.add(Number(change.slice(1)));
+        else this.held.delete(Number(change.slice(1)));
+      }
+    },
+    hasInherited: () => this.inherited,
+    visitEntries: async (_link, _address, visit) => {
+      this.visits++;
+      for (const port of this.held) visit(flow(port, "open").key);
+    },
     onLoaded: () => this.loaded++,
     log: pino({ level: "silent" }),
   });
@@ -119,6 +136,7 @@ describe("sets of followed flows", () => {
     };
     rig.answer = (key) => answers[key.peerPort] ?? { kind: "absent", appliedSequence: 9n };
     await resumed(1);
+    await waitFor(() => removed().length > 0, { ...soon, what: "what has ended" });
     expect(rig.asked).toEqual([2, 3, 4]);
     expect(removed()).toEqual(["-2"]);
   });
@@ -129,12 +147,50 @@ describe("sets of followed flows", () => {
         ? { kind: "closed", owner: "vm-b", appliedSequence: 9n }
         : { kind: "owned", flow: { ...flow(key.peerPort, "open"), owner: "vm-b" } };
     await resumed(1);
+    await waitFor(() => rig.asked.length === 3, { ...soon, what: "the question" });
     expect(removed()).toEqual([]);
   });
 
   test("ask about nothing when a later snapshot names all", async () => {
     await resumed(1, 2, 3, 4, 5);
     expect([rig.asked, removed()]).toEqual([[], []]);
+  });
+
+  test("that an earlier run of the agent has filled lose what has ended meanwhile, and nothing else (E5)", async () => {
+    rig.inherited = true;
+    for (const port of [1, 2, 3]) rig.held.add(port);
+    rig.answer = (key) =>
+      key.peerPort === 2
+        ? { kind: "closed", owner: "vm-a", appliedSequence: 9n }
+        : { kind: "absent", appliedSequence: 9n };
+    rig.sets.sync([address]);
+    rig.events.push({ kind: "snapshot", flows: [flow(1, "open")], first: true, complete: true, positions });
+    await waitFor(() => removed().length > 0, { ...soon, what: "what has ended" });
+    expect([rig.asked, [...rig.held]]).toEqual([
+      [2, 3],
+      [1, 3],
+    ]);
+  });
+
+  test("keep what the watch has told of while the tracker was asked", async () => {
+    const answered = Promise.withResolvers<void>();
+    rig.answered = () => answered.promise;
+    rig.answer = () => ({ kind: "closed", owner: "vm-a", appliedSequence: 9n });
+    await resumed(1, 4);
+    rig.events.push({ kind: "changes", flows: [flow(2, "open")], positions });
+    rig.events.push({ kind: "changes", flows: [flow(98, "open")], positions });
+    await waitFor(() => rig.held.has(98), { ...soon, what: "the changes" });
+    answered.resolve();
+    await waitFor(() => removed().length > 0, { ...soon, what: "what has ended" });
+    expect([rig.asked, removed()]).toEqual([[2, 3], ["-3"]]);
+  });
+
+  test("are not read back where this run has filled them by its first snapshot", async () => {
+    rig.sets.sync([address]);
+    rig.events.push({ kind: "snapshot", flows: [flow(1, "open")], first: true, complete: true, positions });
+    rig.events.push({ kind: "changes", flows: [flow(99, "open")], positions });
+    await waitFor(() => rig.held.has(99), { ...soon, what: "what came after the snapshot" });
+    expect(rig.visits).toBe(0);
   });
 
   test("are watched once, however often the same state comes, and let go with their follow", () => {

@@ -64,11 +64,13 @@ describe("the agent's ruleset", () => {
     for (const rule of early) expect(rule).toMatch(/^meta l4proto udp |@follow_5 /);
   });
 
-  test("calls a flow superseded only when its client had asked for its ports again", () => {
-    const rules = rulesOf(renderAgentRuleset(states.targetDraining, host, noObjects).text, "syn_10_77_0_12");
+  test("calls a flow superseded only when its client had asked for its ports again, and its reset has ended it", () => {
+    const rules = rulesOf(renderAgentRuleset(states.sourceSwitched, host, noObjects).text, "prerouting_tracked");
     const counting = rules.filter((rule) => rule.includes("superseded_packets_5"));
     expect(counting).toHaveLength(1);
-    expect(counting[0]).toMatch(/@closing_5 .*@reopening_5 counter/);
+    expect(counting[0]).toMatch(
+      /^tcp flags & rst == rst .*@reopening_5 ct expiration .* counter .* delete @reopening_5/,
+    );
   });
 
   test("learns from the owner's packets only (D3)", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { addFlows, addHalfOpen, endFlows, setBoundPorts } from "../../../src/dataplane/elements.ts";
+import { addFlows, addHalfOpen, endFlows, flowOfElement, setBoundPorts } from "../../../src/dataplane/elements.ts";
 import type { FlowKey } from "../../../src/flow/flow.ts";
 import { ip } from "./agent-states.ts";
 
@@ -29,6 +29,12 @@ describe("changes of the agent's sets", () => {
       expect(added).toBeGreaterThanOrEqual(0);
       expect(deleted).toBeGreaterThan(added);
     }
+  });
+
+  test("are read back as the flows that they name", () => {
+    const element = Uint8Array.of(198, 51, 100, 2, 0x03, 0xe8, 0, 0, 0, 80, 0, 0);
+    expect(flowOfElement(ip("203.0.113.10"), element)).toEqual(key(1000));
+    expect(flowOfElement(ip("203.0.113.10"), element.subarray(0, 8))).toBeUndefined();
   });
 
   test("replace the ports of bound listeners", () => {

@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { buildTcpPacket, parseTcpPacket, type TcpPacket, tcpFlags } from "../../../src/dataplane/packet.ts";
+import {
+  buildEchoRequest,
+  buildTcpPacket,
+  parseTcpPacket,
+  type TcpPacket,
+  tcpFlags,
+} from "../../../src/dataplane/packet.ts";
 import type { IpAddress } from "../../../src/flow/address.ts";
 
 const packet: TcpPacket = {
@@ -22,6 +28,17 @@ function onesComplement(bytes: readonly number[]): number {
   }
   return sum;
 }
+
+describe("building an echo request", () => {
+  it("gives it its identifier and sequence, and checksums that sum up to all ones", () => {
+    const { source, destination } = packet;
+    const bytes = [...buildEchoRequest({ source, destination, identifier: 1023, sequence: 0xfffe })];
+    expect(bytes.slice(0, 10)).toEqual([0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 1]);
+    expect([...bytes.slice(20, 22), ...bytes.slice(24)]).toEqual([8, 0, 0x03, 0xff, 0xff, 0xfe]);
+    expect(onesComplement(bytes.slice(0, 20))).toBe(0xffff);
+    expect(onesComplement(bytes.slice(20))).toBe(0xffff);
+  });
+});
 
 describe("building TCP packets", () => {
   it("gives both headers their lengths, and checksums that sum up to all ones", () => {

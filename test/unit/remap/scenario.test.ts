@@ -2,7 +2,16 @@
 import { describe, expect, it } from "vitest";
 import type { AgentState } from "../../../src/node/state.ts";
 import type { Remap, RemapPolicy } from "../../../src/remap/remap.ts";
-import { bigintText, FakeCluster, type FakeClusterOptions, ip, publicA, publicB } from "../../support/fake-cluster.ts";
+import {
+  bigintText,
+  FakeCluster,
+  type FakeClusterOptions,
+  ip,
+  publicA,
+  publicB,
+  sourceLostMs,
+} from "../../support/fake-cluster.ts";
+import type { FakeNode } from "../../support/fake-node.ts";
 import { brokenInvariants } from "../../support/packet-invariants.ts";
 
 async function open(options: FakeClusterOptions = {}): Promise<FakeCluster> {
@@ -304,6 +313,143 @@ describe("after the flip, a remap never aborts by itself", () => {
     await cluster.until(() => cluster.remap(id).phase === "completed");
     expect(cluster.remap(id)).toMatchObject({ outcome: "source-lost", flows: { lost: 5, remaining: 0 } });
   });
+});
+
+describe("a source that is not heard of while it drains (R14)", () => {
+  async function draining(): Promise<{ cluster: FakeCluster; id: string; source: FakeNode; now: () => Remap }> {
+    const cluster = await open();
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining" && cluster.remap(id).flows.remaining === 5);
+    await cluster.tick(2_000);
+    await cluster.settle();
+    for (const node of cluster.nodes) node.onApply = undefined;
+    return { cluster, id, source: cluster.node("vm-a"), now: () => cluster.remap(id) };
+  }
+
+  async function pass(cluster: FakeCluster, ms: number): Promise<void> {
+    for (let passedMs = 0; passedMs < ms; passedMs += 1_000) {
+      await cluster.tick(1_000);
+      await cluster.settle();
+    }
+  }
+
+  it("is waited for as long as its kernel answers through the channel, and that is said", async () => {
+    const { cluster, source, now } = await draining();
+    cluster.disconnect(source);
+    await pass(cluster, 3 * sourceLostMs);
+    expect(now()).toMatchObject({ phase: "draining", flows: { remaining: 5, lost: 0 } });
+    expect(now().waitingFor[0]?.what).toContain("its kernel answers");
+  });
+
+  it("is lost when neither its agent nor its kernel has answered for the stated time, and not before", async () => {
+    const { cluster, source, now } = await draining();
+    cluster.disconnect(source);
+    source.answers = false;
+    await pass(cluster, sourceLostMs - 5_000);
+    expect(now().phase).toBe("draining");
+    expect(now().waitingFor[0]?.what).toContain("counts as lost");
+    await pass(cluster, 10_000);
+    expect(now()).toMatchObject({ phase: "completed", outcome: "source-lost", flows: { lost: 5, remaining: 0 } });
+    expect(now().remarks?.join()).toContain("vm-a");
+    expect(cluster.node("vm-b").agentState).toMatchObject({ links: [] });
+  });
+
+  it("is told to let go of what it still has when it comes back, until it has a part again", async () => {
+    const { cluster, source, now } = await draining();
+    cluster.disconnect(source);
+    source.answers = false;
+    await pass(cluster, sourceLostMs + 5_000);
+    expect(now().outcome).toBe("source-lost");
+    cluster.connect(source);
+    await cluster.settle();
+    expect(source.agentState).toMatchObject({ addresses: [], links: [], discards: ["10.77.0.11"] });
+    source.close(publicA);
+    const back = await cluster.created(publicA, "vm-a");
+    await cluster.until(() => cluster.remap(back.id).phase === "completed");
+    expect(source.agentState?.discards ?? []).toEqual([]);
+  });
+
+  it.each<[string, (cluster: FakeCluster) => void]>([
+    [
+      "its kernel has never answered, for a firewall may be all there is to it",
+      (cluster) => {
+        cluster.node("vm-b").forgetProbes();
+      },
+    ],
+    ["the holder's agent can't be heard either", (cluster) => cluster.disconnect(cluster.node("vm-b"))],
+    [
+      "the holder's agent sends no probes",
+      (cluster) => {
+        cluster.node("vm-b").probes = false;
+      },
+    ],
+    [
+      "packets of its connections still come back",
+      (cluster) => {
+        const answer = cluster.tick.bind(cluster);
+        cluster.tick = (ms) => {
+          cluster.node("vm-b").packets++;
+          return answer(ms);
+        };
+      },
+    ],
+  ])("is not lost where %s", async (_why, disturb) => {
+    const { cluster, source, now } = await draining();
+    cluster.disconnect(source);
+    source.answers = false;
+    disturb(cluster);
+    await pass(cluster, 3 * sourceLostMs);
+    expect(now()).toMatchObject({ phase: "draining", flows: { lost: 0 } });
+  });
+
+  it("has its time anew with a new leader, which knows what it said last", async () => {
+    const { cluster, source, now } = await draining();
+    source.close(publicA);
+    source.open(publicA, 3);
+    await cluster.settle();
+    expect(now().flows).toMatchObject({ remaining: 3, closed: 2 });
+    cluster.disconnect(source);
+    source.answers = false;
+    await pass(cluster, sourceLostMs - 5_000);
+    cluster.lead();
+    cluster.connect(cluster.node("vm-b"));
+    for (const gateway of cluster.gateways) cluster.connect(gateway);
+    await pass(cluster, sourceLostMs - 5_000);
+    expect(now().phase).toBe("draining");
+    await pass(cluster, 10_000);
+    expect(now()).toMatchObject({ outcome: "source-lost", flows: { lost: 3, closed: 2 } });
+  });
+
+  it("is lost at once when it comes back with another kernel", async () => {
+    const { cluster, source, now } = await draining();
+    cluster.disconnect(source);
+    source.reboot();
+    cluster.connect(source);
+    await cluster.until(() => now().phase === "completed");
+    expect(now()).toMatchObject({ outcome: "source-lost", flows: { lost: 5, remaining: 0, closed: 0 } });
+  });
+});
+
+describe("a target that is gone after the flip", () => {
+  it.each(["vm-a", "vm-c"])(
+    "lets the address go on to %s without its connections; the source keeps its own",
+    async (to) => {
+      const cluster = await open({ instances: 3 });
+      const first = await cluster.created(publicA, "vm-b");
+      await cluster.until(() => cluster.remap(first.id).phase === "draining");
+      cluster.disconnect(cluster.node("vm-b"));
+      expect(await refusalOf(cluster.create(publicA, to))).toBe("INSTANCE_DOWN");
+      const { id } = await cluster.created(publicA, to, { follow: false });
+      await cluster.until(() => cluster.remap(id).phase === "finalizing");
+      expect(cluster.gateways[0]?.gatewayState?.mappings[0]?.private).toBe(to === "vm-a" ? "10.77.0.11" : "10.77.0.13");
+      expect(cluster.node("vm-a").flowsOf(publicA)).toBe(5);
+      await cluster.inventory.removeInstance("vm-b", "test");
+      await cluster.until(() => cluster.remap(id).phase === "completed");
+      cluster.node("vm-a").close(publicA);
+      await cluster.until(() => cluster.remap(first.id).phase === "completed");
+      expect(cluster.remap(first.id)).toMatchObject({ outcome: "completed", flows: { lost: 0 } });
+    },
+  );
 });
 
 describe("the end of a drain", () => {

@@ -10,6 +10,7 @@ const hello: NodeHello = {
   name: "vm-a",
   kind: "agent",
   boot: "0123456789abcdef".repeat(2),
+  kernel: "fedcba9876543210".repeat(3),
   version: "0.1.0",
   held: fence,
   devices: [
@@ -52,6 +53,8 @@ const status: NodeStatus = {
       unknownPackets: 5n,
       refusedPackets: 6n,
       superseded: 7n,
+      probesSent: 8n,
+      probesAnswered: 9n,
     },
   ],
   retired: [ip("10.77.0.11")],

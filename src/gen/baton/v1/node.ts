@@ -176,6 +176,11 @@ export interface NodeHello {
   offlineHook: boolean;
   /** The kernel resets connections on demand. Agents only. */
   resetsConnections: boolean;
+  /**
+   * Names this run of the kernel and its network namespace, 24 bytes: another one after a reboot, when no connection of before
+   * is left. Agents only.
+   */
+  kernel: Buffer;
 }
 
 export interface Device {
@@ -378,7 +383,10 @@ export interface DrainReport {
   longestSilenceMs?: number | undefined;
 }
 
-/** Counters since the link was set up. At the target's end: what it followed and what came back. */
+/**
+ * Counters since the link was set up. At the target's end: what it followed and what came back; at the source's: what came
+ * and what it sent back.
+ */
 export interface LinkReport {
   id: number;
   followedPackets: bigint;
@@ -387,7 +395,14 @@ export interface LinkReport {
   returnedBytes: bigint;
   unknownPackets: bigint;
   refusedPackets: bigint;
+  /** At the source's end: connections that ended because their client had asked for the same ports again. */
   superseded: bigint;
+  /**
+   * At the target's end: echo requests that this run has sent to the source's kernel through the channel, and answers that came
+   * back through it since the link was set up. The source's agent has no part in it.
+   */
+  probesSent: bigint;
+  probesAnswered: bigint;
 }
 
 function createBaseNodeReport(): NodeReport {
@@ -707,6 +722,7 @@ function createBaseNodeHello(): NodeHello {
     publicMtu: 0,
     offlineHook: false,
     resetsConnections: false,
+    kernel: Buffer.alloc(0),
   };
 }
 
@@ -748,6 +764,9 @@ export const NodeHello: MessageFns<NodeHello> = {
     }
     if (message.resetsConnections !== false) {
       writer.uint32(88).bool(message.resetsConnections);
+    }
+    if (message.kernel.length !== 0) {
+      writer.uint32(98).bytes(message.kernel);
     }
     return writer;
   },
@@ -863,6 +882,14 @@ export const NodeHello: MessageFns<NodeHello> = {
             message.resetsConnections = reader.bool();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.kernel = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -906,6 +933,7 @@ export const NodeHello: MessageFns<NodeHello> = {
         : isSet(object.resets_connections)
         ? globalThis.Boolean(object.resets_connections)
         : false,
+      kernel: isSet(object.kernel) ? Buffer.from(bytesFromBase64(object.kernel)) : Buffer.alloc(0),
     };
   },
 
@@ -944,6 +972,9 @@ export const NodeHello: MessageFns<NodeHello> = {
     if (message.resetsConnections !== false) {
       obj.resetsConnections = message.resetsConnections;
     }
+    if (message.kernel.length !== 0) {
+      obj.kernel = base64FromBytes(message.kernel);
+    }
     return obj;
   },
 
@@ -963,6 +994,7 @@ export const NodeHello: MessageFns<NodeHello> = {
     message.publicMtu = object.publicMtu ?? 0;
     message.offlineHook = object.offlineHook ?? false;
     message.resetsConnections = object.resetsConnections ?? false;
+    message.kernel = object.kernel ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -3561,6 +3593,8 @@ function createBaseLinkReport(): LinkReport {
     unknownPackets: 0n,
     refusedPackets: 0n,
     superseded: 0n,
+    probesSent: 0n,
+    probesAnswered: 0n,
   };
 }
 
@@ -3610,6 +3644,18 @@ export const LinkReport: MessageFns<LinkReport> = {
         throw new globalThis.Error("value provided for field message.superseded of type uint64 too large");
       }
       writer.uint32(64).uint64(message.superseded);
+    }
+    if (message.probesSent !== 0n) {
+      if (BigInt.asUintN(64, message.probesSent) !== message.probesSent) {
+        throw new globalThis.Error("value provided for field message.probesSent of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.probesSent);
+    }
+    if (message.probesAnswered !== 0n) {
+      if (BigInt.asUintN(64, message.probesAnswered) !== message.probesAnswered) {
+        throw new globalThis.Error("value provided for field message.probesAnswered of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.probesAnswered);
     }
     return writer;
   },
@@ -3691,6 +3737,22 @@ export const LinkReport: MessageFns<LinkReport> = {
             message.superseded = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.probesSent = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.probesAnswered = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3737,6 +3799,16 @@ export const LinkReport: MessageFns<LinkReport> = {
         ? BigInt(object.refused_packets)
         : 0n,
       superseded: isSet(object.superseded) ? BigInt(object.superseded) : 0n,
+      probesSent: isSet(object.probesSent)
+        ? BigInt(object.probesSent)
+        : isSet(object.probes_sent)
+        ? BigInt(object.probes_sent)
+        : 0n,
+      probesAnswered: isSet(object.probesAnswered)
+        ? BigInt(object.probesAnswered)
+        : isSet(object.probes_answered)
+        ? BigInt(object.probes_answered)
+        : 0n,
     };
   },
 
@@ -3765,6 +3837,12 @@ export const LinkReport: MessageFns<LinkReport> = {
     }
     if (message.superseded !== 0n) {
       obj.superseded = message.superseded.toString();
+    }
+    if (message.probesSent !== 0n) {
+      obj.probesSent = message.probesSent.toString();
+    }
+    if (message.probesAnswered !== 0n) {
+      obj.probesAnswered = message.probesAnswered.toString();
     }
     return obj;
   },
@@ -3795,6 +3873,12 @@ export const LinkReport: MessageFns<LinkReport> = {
       : 0n;
     message.superseded = (object.superseded !== undefined && object.superseded !== null)
       ? BigInt(object.superseded)
+      : 0n;
+    message.probesSent = (object.probesSent !== undefined && object.probesSent !== null)
+      ? BigInt(object.probesSent)
+      : 0n;
+    message.probesAnswered = (object.probesAnswered !== undefined && object.probesAnswered !== null)
+      ? BigInt(object.probesAnswered)
       : 0n;
     return message;
   },
