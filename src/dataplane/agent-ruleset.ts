@@ -10,8 +10,17 @@ import { isIpv4Prefix } from "../flow/address.ts";
 import type { AgentState, Link } from "../node/state.ts";
 import { decisionChains, fromOwner, ownPorts, reopen, returnSources, toOwner } from "./holder-rules.ts";
 import { arrivedMark, formatMark, packetMark } from "./mark.ts";
-import { addressSets, chainFor, counterKinds, counterName, followSets, setName, tableName } from "./names.ts";
-import { catchProofs, egress, forwardedEgress, neverOpen } from "./owner-rules.ts";
+import {
+  addressSets,
+  chainFor,
+  counterKinds,
+  counterName,
+  followSets,
+  ownerSets,
+  setName,
+  tableName,
+} from "./names.ts";
+import { catchProofs, egress, forwardedEgress, neverOpen, translatedOpens } from "./owner-rules.ts";
 import { vxlanPort } from "./routing.ts";
 import { type AgentHost, type Chain, pureSyn, RuleScope } from "./rule-scope.ts";
 
@@ -66,6 +75,10 @@ function wantedSets(state: AgentState): Map<string, string> {
     for (const follow of address.follows)
       for (const kind of followSets) sets.set(setName.ofLink(kind.name, follow.link), kind.definition);
   }
+  for (const link of state.links) {
+    if (!link.ownerEnd || link.returnPath !== "direct") continue;
+    for (const kind of ownerSets) sets.set(setName.ofLink(kind.name, link.id), kind.definition);
+  }
   return sets;
 }
 
@@ -79,6 +92,7 @@ function baseChains(scope: RuleScope): Chain[] {
     { name: "forward", hook: "type filter hook forward priority filter", rules: forward(scope) },
     { name: "postrouting", hook: "type filter hook postrouting priority srcnat", rules: returnSources(scope) },
     { name: "postrouting_port", hook: "type nat hook postrouting priority srcnat", rules: ownPorts(scope) },
+    ...translatedOpens(scope),
   ];
 }
 
@@ -175,8 +189,9 @@ function outputRoute(scope: RuleScope): string[] {
     ...state.links
       .filter((link) => link.ownerEnd)
       .map((link) => {
-        const mark = scope.setMark(packetMark(scope.host.marks, "egress", link.id));
-        return `ip saddr ${link.localPrivate} ip daddr ${state.probeSource} tcp sport ${link.id} ${mark} accept`;
+        const proof = `ip saddr ${link.localPrivate} ip daddr ${state.probeSource} tcp sport ${link.id}`;
+        if (link.returnPath === "direct") return `${proof} accept`;
+        return `${proof} ${scope.setMark(packetMark(scope.host.marks, "egress", link.id))} accept`;
       }),
     ...state.addresses.flatMap((address) => {
       const external = `ip saddr ${address.private} ip daddr != ${scope.fabric}`;

@@ -42,16 +42,23 @@ export const followSets = [
   { name: "own", definition: `${tuple}; size ${followEntriesMax}` },
 ] as const;
 
+/** Sets of one link at its owner's end, where the owner answers by itself. */
+export const ownerSets = [
+  /** Flows that the holder has taken over from a client that came back: what the owner still says of them is dropped. */
+  { name: "muted", definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout` },
+] as const;
+
 export const addressSets = [
   /** Ports with a listener bound to this very address: there, a socket found proves nothing. */
   { name: "bound", definition: `type inet_service; size ${portEntriesMax}` },
 ] as const;
 
 export type FollowSet = (typeof followSets)[number]["name"];
+export type OwnerSet = (typeof ownerSets)[number]["name"];
 export type AddressSet = (typeof addressSets)[number]["name"];
 
 export const setName = {
-  ofLink: (kind: FollowSet, link: LinkId): string => `${kind}_${link}`,
+  ofLink: (kind: FollowSet | OwnerSet, link: LinkId): string => `${kind}_${link}`,
   ofAddress: (kind: AddressSet, address: IpAddress): string => `${kind}_${addressKey(address)}`,
 };
 
@@ -68,7 +75,7 @@ export const chainFor = {
 
 /**
  * One of each for a link. At the holder's end `followed` and `returned` count packets of flows that the owner has confirmed;
- * at the owner's end, what came and what was sent back.
+ * at the owner's end, what came and what was sent back; with answers of its own also, as `refused`, what it was not to open.
  */
 export const counterKinds = ["followed", "returned", "unknown", "refused", "superseded"] as const;
 export type CounterKind = (typeof counterKinds)[number];

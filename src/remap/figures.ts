@@ -80,7 +80,16 @@ function trafficOf(state: RemapState, view: Context["view"]): readonly LinkTraff
 }
 
 /** Counters of the link by which the source's connections are followed now, at the follower's end. */
-export function linkReportOf({ record }: RemapState, view: Context["view"]): LinkReport | undefined {
+export function linkReportOf(state: RemapState, view: Context["view"]): LinkReport | undefined {
+  return linkReportAt(view.later.holder, state, view);
+}
+
+/** Of the same link, at the source's end. */
+export function ownerReportOf(state: RemapState, view: Context["view"]): LinkReport | undefined {
+  return linkReportAt(state.record.source, state, view);
+}
+
+function linkReportAt(instance: string, { record }: RemapState, view: Context["view"]): LinkReport | undefined {
   const link = view.later.link ?? record.owners.find(({ owner }) => owner === record.source);
-  return view.world.agents.get(view.later.holder)?.status.links.find(({ id }) => id === link?.link);
+  return view.world.agents.get(instance)?.status.links.find(({ id }) => id === link?.link);
 }
