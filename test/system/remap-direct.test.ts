@@ -5,7 +5,7 @@ import { readCardWatch, startCardWatch } from "../../services/lab/demo-watch.ts"
 import { serviceOf, untilReady } from "../../services/lab/lab.ts";
 import { killService, startService } from "../../services/lab/services.ts";
 import type { Client } from "../traffic/driver.ts";
-import type { KindSummary } from "../traffic/protocol.ts";
+import { type KindSummary, ports } from "../traffic/protocol.ts";
 import { Capture } from "./capture.ts";
 import { type KernelState, kernelState, setEntries } from "./kernel-state.ts";
 import { clientAddress, LabFixture, privateOf, publicAddress, until } from "./lab-fixture.ts";
@@ -13,6 +13,7 @@ import { clientAddress, LabFixture, privateOf, publicAddress, until } from "./la
 const movedBytes = 20_000_000;
 const killTimeoutMs = 30_000;
 const openTimeoutMs = 2_500;
+const probeSource = "192.0.2.1";
 
 describe("a remap whose source answers by itself", () => {
   let fixture: LabFixture;
@@ -92,6 +93,23 @@ describe("a remap whose source answers by itself", () => {
     });
     expect(fresh?.states).toEqual({ failed: 3 });
     expect(await packets("vm-a", "refused")).toBeGreaterThanOrEqual(3);
+    // As a container behind the source's own translation would.
+    const translation = `ip saddr 10.77.0.111 ip daddr ${clientAddress} snat to ${privateOf["vm-a"]}`;
+    const chain = `chain out { type nat hook postrouting priority srcnat; ${translation}; }`;
+    await fixture.nft("vm-a", `table ip contained { ${chain}; }`);
+    const before = await packets("vm-a", "refused");
+    const visit = [
+      "curl",
+      "-sS",
+      "-m",
+      "2",
+      "--interface",
+      "10.77.0.111",
+      `http://${clientAddress}:${ports.http}/whoami`,
+    ];
+    await expect(fixture.exec("vm-a", ...visit)).rejects.toThrow();
+    expect(await packets("vm-a", "refused")).toBeGreaterThan(before);
+    await fixture.nft("vm-a", "delete table ip contained");
     expect(await opened.packets()).toEqual([]);
   });
 
@@ -186,6 +204,19 @@ describe("amid a drain in which the source answers by itself", () => {
 
   afterAll(async () => {
     await fixture?.[Symbol.asyncDispose]();
+  });
+
+  it("and before it: where the source's own way to a gateway is shut, nothing switches, and no trace is left", async () => {
+    const hosts = ["vm-a", "vm-b"];
+    const before = await Promise.all(hosts.map((host) => kernelState(fixture, host)));
+    const shut = `ip saddr ${privateOf["vm-a"]} ip daddr ${probeSource} drop`;
+    await fixture.nft("gw1", `table inet shut { chain in { type filter hook prerouting priority -400; ${shut}; }; }`);
+    const { id } = await fixture.remap("vm-b", "no", "--return", "direct");
+    const ended = await fixture.follow(id, ({ phase }) => phase === "aborted");
+    expect(ended.error?.code).toBe("CHANNEL_UNPROVEN");
+    expect(ended.error?.message).toContain("gw1 → vm-b → vm-a → a gateway");
+    await fixture.nft("gw1", "delete table inet shut");
+    expect(await Promise.all(hosts.map((host) => kernelState(fixture, host)))).toEqual(before);
   });
 
   it("the address goes to and fro and on to a third, and every connection stays where it was opened", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { addFlows, addHalfOpen, endFlows, setBoundPorts } from "../../../src/dataplane/elements.ts";
+import { addFlows, addHalfOpen, endFlows, muteSockets, setBoundPorts } from "../../../src/dataplane/elements.ts";
 import type { FlowKey } from "../../../src/flow/flow.ts";
 import { ip } from "./agent-states.ts";
 
@@ -29,6 +29,14 @@ describe("changes of the agent's sets", () => {
       expect(added).toBeGreaterThanOrEqual(0);
       expect(deleted).toBeGreaterThan(added);
     }
+  });
+
+  test("mute for a while what the holder has taken over", () => {
+    const socket = (remotePort: number) => ({ remote: ip("198.51.100.2"), remotePort, localPort: 80 });
+    expect(muteSockets(5, [])).toBe("");
+    expect(muteSockets(5, [socket(1000), socket(1001)])).toBe(
+      "add element inet baton muted_5 { 198.51.100.2 . 1000 . 80 timeout 128s, 198.51.100.2 . 1001 . 80 timeout 128s }\n",
+    );
   });
 
   test("replace the ports of bound listeners", () => {
