@@ -56,8 +56,11 @@ function beginRetiring(state: RemapState, cut: boolean, context: Context): Step 
   return enter(state, { kind: "draining", cut, retiring: true }, context);
 }
 
+/** A connection that has come up at the source all the same, by a cookie that it gave out before, is drained first. */
 function observeRetiring(state: Draining, context: Context): Step {
-  const troubled = noteTrouble(state, context);
+  const { cut } = state.record.phase;
+  if ((openOf(drainReportOf(state, context), cut) ?? 0) > 0) return enter(state, { kind: "draining", cut }, context);
+  const troubled = noteTrouble(measure(state, context), context);
   const waiting = awaiting(troubled, translationWaits(state, context.view), context);
   return waiting.live.waits.length > 0 ? stay(waiting) : finish(waiting, context);
 }

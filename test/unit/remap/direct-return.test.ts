@@ -158,6 +158,23 @@ describe("a remap whose source answers by itself", () => {
     expect(cluster.gateways[1]?.gatewayState).toMatchObject({ mappings: [{ private: sourceAddress }], accepts: [] });
   });
 
+  it("keeps the translation after all when a connection has come up at the source meanwhile", async () => {
+    const cluster = await open({ gateways: 2 });
+    const id = await draining(cluster);
+    cluster.disconnect(cluster.node("gw2"));
+    cluster.node("vm-a").close(publicA);
+    await cluster.until(() => acceptsOf(cluster).some(({ retiring }) => retiring));
+    cluster.node("vm-a").open(publicA, 1);
+    await cluster.until(() => acceptsOf(cluster).some(({ retiring }) => !retiring));
+    cluster.connectAll();
+    await cluster.tick(30_000);
+    await cluster.settle();
+    expect(cluster.remap(id)).toMatchObject({ phase: "draining", flows: { remaining: 1 } });
+    cluster.node("vm-a").close(publicA);
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(acceptsOf(cluster)).toEqual([]);
+  });
+
   it("ends with the source's translation gone, also when the source is lost, cut or let go of", async () => {
     const ends: readonly [string, object, (cluster: FakeCluster, id: string) => Promise<unknown>][] = [
       [
