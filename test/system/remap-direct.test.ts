@@ -13,7 +13,6 @@ import { clientAddress, LabFixture, privateOf, publicAddress, until } from "./la
 const movedBytes = 20_000_000;
 const killTimeoutMs = 30_000;
 const openTimeoutMs = 2_500;
-const probeSource = "192.0.2.1";
 
 describe("a remap whose source answers by itself", () => {
   let fixture: LabFixture;
@@ -190,66 +189,6 @@ describe("a remap whose source answers by itself", () => {
     const elements = listed.nftables.flatMap((entry) => entry.map?.elem ?? []);
     return elements.flatMap(([own, to]) => (to === publicAddress ? [own] : [])).sort();
   }
-});
-
-describe("amid a drain in which the source answers by itself", () => {
-  let fixture: LabFixture;
-  let client: Client;
-
-  beforeAll(async () => {
-    fixture = await LabFixture.start("directback", { instances: 3 });
-    client = fixture.client();
-    await startCardWatch(fixture.namespace("client1"), "10.77.0.0/24");
-  });
-
-  afterAll(async () => {
-    await fixture?.[Symbol.asyncDispose]();
-  });
-
-  it("and before it: where the source's own way to a gateway is shut, nothing switches, and no trace is left", async () => {
-    const hosts = ["vm-a", "vm-b"];
-    const before = await Promise.all(hosts.map((host) => kernelState(fixture, host)));
-    const shut = `ip saddr ${privateOf["vm-a"]} ip daddr ${probeSource} drop`;
-    await fixture.nft("gw1", `table inet shut { chain in { type filter hook prerouting priority -400; ${shut}; }; }`);
-    const { id } = await fixture.remap("vm-b", "no", "--return", "direct");
-    const ended = await fixture.follow(id, ({ phase }) => phase === "aborted");
-    expect(ended.error?.code).toBe("CHANNEL_UNPROVEN");
-    expect(ended.error?.message).toContain("gw1 → vm-b → vm-a → a gateway");
-    await fixture.nft("gw1", "delete table inet shut");
-    expect(await Promise.all(hosts.map((host) => kernelState(fixture, host)))).toEqual(before);
-  });
-
-  it("the address goes to and fro and on to a third, and every connection stays where it was opened", async () => {
-    const moves = [
-      { to: "vm-b", way: "direct" },
-      { to: "vm-a", way: "direct" },
-      { to: "vm-b", way: "channel" },
-      { to: "vm-c", way: "direct" },
-      { to: "vm-a", way: "direct" },
-      { to: "vm-b", way: "direct" },
-    ] as const;
-    const servers = new Map([["from-start", "vm-a"]]);
-    const open = async (group: string) => {
-      await client.open({ group, kind: "push", to: publicAddress, count: 10, intervalMs: 20 });
-      await client.open({ group, kind: "echo", to: publicAddress, count: 5 });
-      await client.open({ group, kind: "download", to: publicAddress, count: 1, bytesPerSecond: 2_000_000 });
-    };
-    await open("from-start");
-    const ids: string[] = [];
-    for (const [index, { to, way }] of moves.entries()) {
-      ids.push((await fixture.remap(to, "draining", "--return", way)).id);
-      servers.set(`move-${index}`, to);
-      await open(`move-${index}`);
-      for (const group of servers.keys()) await client.ping(group);
-      await client.mark();
-      for (const kind of (await client.report()).kinds) expectWhole(kind, "open", servers.get(kind.group) ?? "");
-    }
-    for (const group of servers.keys()) await client.close(group);
-    for (const kind of (await client.report()).kinds) expectWhole(kind, "closed", servers.get(kind.group) ?? "");
-    for (const id of ids)
-      await until(`${id} completes`, 30_000, async () => (await fixture.show(id)).phase === "completed");
-    expect(await readCardWatch(fixture.namespace("client1"))).toEqual({ privateSource: 0, resets: 0 });
-  });
 });
 
 describe("a remap through a VXLAN tunnel whose source answers by itself", () => {
