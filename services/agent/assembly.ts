@@ -1,5 +1,6 @@
 /** Puts the agent's parts together. Who needs whom is here; what each does is in its own file. */
 import { randomBytes } from "node:crypto";
+import { muteSockets } from "../../src/dataplane/elements.ts";
 import { logGroups } from "../../src/dataplane/names.ts";
 import type { FlowKey } from "../../src/flow/flow.ts";
 import { ConntrackEvents, conntrackUsage } from "../../src/kernel/conntrack.ts";
@@ -159,7 +160,7 @@ interface DrainSources {
 }
 
 function watchDrains(
-  { config, log }: Surroundings,
+  { config, kernel, log }: Surroundings,
   { trackers, listings, observer, resets }: DrainSources,
   onCounted: () => void,
   resources: AsyncDisposableStack,
@@ -177,6 +178,7 @@ function watchDrains(
     superseded: new SupersededSockets({ instance: config.name, lookup, clock: systemClock, log }),
     silence: resources.use(silence),
     opened: (address) => observer.opened(address),
+    mute: (link, sockets) => kernel.run(muteSockets(link, sockets)),
     destroy: (socket) => listings.destroy(socket),
     resets,
     onCounted,

@@ -7,7 +7,7 @@
  */
 import type { IpAddress } from "../../src/flow/address.ts";
 import type { TcpSocket } from "../../src/kernel/sock-diag-codec.ts";
-import type { AgentAddress, AgentState } from "../../src/node/state.ts";
+import { type AgentAddress, type AgentState, hasSwitched, type LinkId } from "../../src/node/state.ts";
 import type { DrainReport } from "../../src/node/status.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
@@ -21,6 +21,8 @@ export interface DrainWatchParts {
   readonly silence: Pick<SilenceWatch, "watch" | "longestMs">;
   /** Connections opened here since the address came to its generation. */
   opened(address: IpAddress): number;
+  /** From now on nothing more of these connections leaves this host. Throws when the kernel refuses. */
+  mute(link: LinkId, sockets: readonly TcpSocket[]): void;
   /** Resets a connection; false: it was gone already. */
   destroy(socket: TcpSocket): boolean;
   /** This kernel can do that. */
@@ -141,8 +143,8 @@ export class DrainWatch {
     const startMs = clock.monotonicMs();
     const sockets = await connections.sockets(address, state);
     if (address.cut && this.#parts.resets) drain.cut += this.#reset(sockets);
-    else if (address.egress.kind === "channel")
-      drain.superseded += this.#reset(await this.#parts.superseded.among(sockets, address));
+    else if (hasSwitched(address.egress))
+      drain.superseded += this.#resetSuperseded(await this.#parts.superseded.among(sockets, address), address);
     drain.cutting = address.cut;
     drain.sockets = sockets.length;
     drain.socketsDueMs = startMs + (clock.monotonicMs() - startMs) / listingShare;
@@ -151,7 +153,7 @@ export class DrainWatch {
       drain.translatedDueMs = startMs + Math.max(translatedIntervalMs, (clock.monotonicMs() - startMs) / listingShare);
     }
     const open = drain.sockets + drain.translated;
-    if (address.egress.kind === "channel") drain.atSwitch ??= open;
+    if (hasSwitched(address.egress)) drain.atSwitch ??= open;
     if (open === 0) this.#parts.onEmpty(address.address);
   }
 
@@ -160,6 +162,12 @@ export class DrainWatch {
     const sockets = await this.#parts.connections.socketsAt(own, state);
     const ended = this.#parts.resets ? this.#reset(sockets) : 0;
     this.#parts.log.info({ private: own, ended, left: sockets.length - ended }, "connections that were let go of");
+  }
+
+  /** A source that answers by itself must keep the reset to itself: the client speaks to the holder by now. */
+  #resetSuperseded(sockets: readonly TcpSocket[], { egress }: AgentAddress): number {
+    if (egress.kind === "direct" && sockets.length > 0) this.#parts.mute(egress.link, sockets);
+    return this.#reset(sockets);
   }
 
   #reset(sockets: readonly TcpSocket[]): number {

@@ -6,7 +6,7 @@
  */
 import type { IpAddress } from "../../src/flow/address.ts";
 import { SilenceMeter, type SilenceSample } from "../../src/flow/silence.ts";
-import type { AgentAddress, AgentState } from "../../src/node/state.ts";
+import { type AgentAddress, type AgentState, hasSwitched } from "../../src/node/state.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 
@@ -68,7 +68,7 @@ export class SilenceWatch implements Disposable {
       watch.state = state;
       const nowMs = this.#parts.clock.monotonicMs();
       if (address.egress.kind === "armed") watch.meter.arm(nowMs);
-      if (address.egress.kind !== "channel" || watch.switchedMs !== undefined) continue;
+      if (!hasSwitched(address.egress) || watch.switchedMs !== undefined) continue;
       watch.switchedMs = nowMs;
       watch.meter.switched(nowMs);
     }
@@ -86,7 +86,7 @@ export class SilenceWatch implements Disposable {
 
   /** Only a switch that is seen from before its begin can be measured. */
   #begin(address: AgentAddress, state: AgentState): Watch | undefined {
-    if (address.egress.kind === "channel" || !isOwner(address, state)) return undefined;
+    if (hasSwitched(address.egress) || !isOwner(address, state)) return undefined;
     const { generation } = address;
     const startMs = this.#parts.clock.monotonicMs();
     const watch: Watch = { meter: new SilenceMeter(), generation, startMs, address, state, looks: 0, costMs: 0 };

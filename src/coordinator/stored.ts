@@ -32,7 +32,7 @@ const phase = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("preparing") }),
   z.strictObject({ kind: z.literal("arming") }),
   z.strictObject({ kind: z.literal("switching"), stage: z.enum(switchStages) }),
-  z.strictObject({ kind: z.literal("draining"), cut: z.boolean() }),
+  z.strictObject({ kind: z.literal("draining"), cut: z.boolean(), retiring: z.exactOptional(z.literal(true)) }),
   z.strictObject({
     kind: z.literal("finalizing"),
     outcome: endOutcome,

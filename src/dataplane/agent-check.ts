@@ -1,6 +1,6 @@
 /** What an agent refuses of a state, and why: decided before a byte of the kernel changes. */
 import { type IpAddress, prefixContains } from "../flow/address.ts";
-import type { AgentState, ChannelKind, Link } from "../node/state.ts";
+import type { AgentAddress, AgentState, ChannelKind, Link } from "../node/state.ts";
 import type { BatonError } from "../remap/error.ts";
 
 export interface AgentAbilities {
@@ -53,9 +53,8 @@ function checkAddresses(state: AgentState, abilities: AgentAbilities): BatonErro
     if (used.has(address.private)) return invalid(`${address.private} is to serve two public addresses`);
     used.add(address.private);
     if (!abilities.addresses.has(address.private)) return missing(address.private);
-    const { egress } = address;
-    if (egress.kind !== "normal" && !state.links.some((link) => link.id === egress.link && link.ownerEnd))
-      return invalid(`${address.address} is to leave by link ${egress.link}, which this state does not have`);
+    const fault = checkEgress(address, state.links);
+    if (fault !== undefined) return fault;
     const stray = address.follows.find(
       (follow) => !state.links.some((link) => link.id === follow.link && !link.ownerEnd),
     );
@@ -65,6 +64,15 @@ function checkAddresses(state: AgentState, abilities: AgentAbilities): BatonErro
       );
   }
   return undefined;
+}
+
+function checkEgress({ address, egress }: AgentAddress, links: readonly Link[]): BatonError | undefined {
+  if (egress.kind === "normal") return undefined;
+  const link = links.find(({ id, ownerEnd }) => id === egress.link && ownerEnd);
+  if (link === undefined)
+    return invalid(`${address} is to leave by link ${egress.link}, which this state does not have`);
+  if (egress.kind === "armed" || egress.kind === link.returnPath) return undefined;
+  return invalid(`${address} is to leave by ${egress.kind}, and link ${link.id} is for answers by ${link.returnPath}`);
 }
 
 function invalid(message: string): BatonError {

@@ -7,11 +7,12 @@
  * and catch a later connection.
  */
 import { isIpv4Prefix } from "../flow/address.ts";
-import type { AgentState, Link } from "../node/state.ts";
+import { type AgentState, hasSwitched, type Link } from "../node/state.ts";
 import { decisionChains, fromOwner, ownPorts, probesUnmarked, returnSources, toOwner } from "./holder-rules.ts";
 import { arrivedMark, formatMark, packetMark } from "./mark.ts";
 import {
   addressSets,
+  answeringOwnerSets,
   chainFor,
   counterKinds,
   counterName,
@@ -20,7 +21,7 @@ import {
   setName,
   tableName,
 } from "./names.ts";
-import { catchProofs, egress, forwardedEgress, givenUp, neverOpen } from "./owner-rules.ts";
+import { catchProofs, egress, forwardedEgress, givenUp, neverOpen, translatedOpens } from "./owner-rules.ts";
 import { vxlanPort } from "./routing.ts";
 import { type AgentHost, type Chain, pureSyn, RuleScope } from "./rule-scope.ts";
 
@@ -74,8 +75,12 @@ function wantedSets(state: AgentState): Map<string, string> {
     for (const kind of addressSets) sets.set(setName.ofAddress(kind.name, address.private), kind.definition);
     for (const follow of address.follows)
       for (const kind of followSets) sets.set(setName.ofLink(kind.name, follow.link), kind.definition);
-    if (address.egress.kind === "channel")
+    if (hasSwitched(address.egress))
       for (const kind of ownerSets) sets.set(setName.ofLink(kind.name, address.egress.link), kind.definition);
+  }
+  for (const link of state.links) {
+    if (!link.ownerEnd || link.returnPath !== "direct") continue;
+    for (const kind of answeringOwnerSets) sets.set(setName.ofLink(kind.name, link.id), kind.definition);
   }
   return sets;
 }
@@ -94,6 +99,7 @@ function baseChains(scope: RuleScope): Chain[] {
       rules: [...returnSources(scope), ...probesUnmarked(scope)],
     },
     { name: "postrouting_port", hook: "type nat hook postrouting priority srcnat", rules: ownPorts(scope) },
+    ...translatedOpens(scope),
   ];
 }
 
@@ -194,8 +200,9 @@ function outputRoute(scope: RuleScope): string[] {
       .flatMap((link) => {
         const mark = scope.setMark(packetMark(scope.host.marks, "egress", link.id));
         const answer = `ip saddr ${link.localPrivate} ip daddr ${state.probeSource}`;
+        const proof = `${answer} tcp sport ${link.id}`;
         return [
-          `${answer} tcp sport ${link.id} ${mark} accept`,
+          link.returnPath === "direct" ? `${proof} accept` : `${proof} ${mark} accept`,
           `${answer} icmp type echo-reply icmp id ${link.id} ${mark} accept`,
         ];
       }),

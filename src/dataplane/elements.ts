@@ -3,10 +3,12 @@
 import { type IpAddress, ipAddressFromBytes } from "../flow/address.ts";
 import type { FlowKey } from "../flow/flow.ts";
 import type { LinkId } from "../node/state.ts";
-import { closingSeconds, type FollowSet, setName, tableName } from "./names.ts";
+import { closingSeconds, type FollowSet, type OwnerSet, setName, tableName } from "./names.ts";
 
 /** nft takes about 10 ms for so many; more at once would hold up the agent's other work. */
 export const elementsPerTransactionMax = 2_000;
+/** As long as the holder remembers a handshake that it took. */
+const mutedSeconds = 128;
 /** An end is seven changes. */
 export const endsPerTransactionMax = 250;
 
@@ -20,9 +22,31 @@ export function addFlows(kind: FollowSet, link: LinkId, keys: readonly FlowKey[]
 
 /** A handshake that the owner has answered before the kernel here could see it. */
 export function addHalfOpen(link: LinkId, keys: readonly FlowKey[], timeoutSeconds: number): string {
-  if (keys.length === 0) return "";
-  const elements = keys.map((key) => `${tuple(key)} timeout ${timeoutSeconds}s`);
-  return `add element ${tableName} ${setName.ofLink("half", link)} { ${elements.join(", ")} }\n`;
+  return addForAWhile("half", link, keys.map(tuple), timeoutSeconds);
+}
+
+/** Ends of a connection, as its owner's socket has them. */
+export interface SocketEnds {
+  readonly remote: IpAddress;
+  readonly remotePort: number;
+  readonly localPort: number;
+}
+
+/** Flows of this owner that the holder has taken over from their clients. */
+export function muteSockets(link: LinkId, sockets: readonly SocketEnds[]): string {
+  const tuples = sockets.map(({ remote, remotePort, localPort }) => `${remote} . ${remotePort} . ${localPort}`);
+  return addForAWhile("muted", link, tuples, mutedSeconds);
+}
+
+function addForAWhile(
+  kind: "half" | OwnerSet,
+  link: LinkId,
+  tuples: readonly string[],
+  timeoutSeconds: number,
+): string {
+  if (tuples.length === 0) return "";
+  const elements = tuples.map((text) => `${text} timeout ${timeoutSeconds}s`);
+  return `add element ${tableName} ${setName.ofLink(kind, link)} { ${elements.join(", ")} }\n`;
 }
 
 /**

@@ -25,7 +25,7 @@ export function checkGatewayState(state: GatewayState): GatewayCheck {
 function overLimit(state: GatewayState): BatonError | undefined {
   const bounds = [
     ["mappings and accepts", state.mappings.length + state.accepts.length, mappingsMax],
-    ["accepts", state.accepts.length, retiringMax],
+    ["retiring accepts", state.accepts.filter(({ retiring }) => retiring).length, retiringMax],
     ["proofs", state.proofs.length, proofsMax],
     ["prefixes", state.fabric.length + state.publicPrefixes.length, prefixesMax],
   ] as const;

@@ -5,7 +5,7 @@
 import type { AgentAddress, Link, LinkId } from "../node/state.ts";
 import { formatMark, packetMark } from "./mark.ts";
 import { chainFor, counterName, type FollowSet, logGroups, setName } from "./names.ts";
-import { type Chain, inbound, outbound, pureSyn, type RuleScope } from "./rule-scope.ts";
+import { type Chain, inbound, outbound, pureSyn, type RuleScope, synAck } from "./rule-scope.ts";
 
 /** A handshake's answers are retransmitted for about this long (tcp_synack_retries 5: 1+2+4+8+16+32 s). */
 const halfSeconds = 64;
@@ -15,8 +15,6 @@ const ownSynSeconds = 128;
 /** More unknown packets than this are dropped: connections repeat theirs, scans don't matter. */
 const unknownLimit = "limit rate over 20000/second burst 5000 packets";
 const lookupLimit = "limit rate 500/second burst 500 packets";
-
-const synAck = "tcp flags & (syn | ack) == (syn | ack)";
 
 /** Into the channel: translated without state, and past connection tracking. Who sends it here counts what is to count. */
 export function toOwner(scope: RuleScope, link: Link): string[] {

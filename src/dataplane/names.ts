@@ -40,10 +40,16 @@ export const followSets = [
   { name: "own", definition: `${tuple}; size ${followEntriesMax}` },
 ] as const;
 
-/** The same, at the owner. */
+/** Sets of one link at its owner's end. */
 export const ownerSets = [
   /** Flows whose client has lately asked for the same ports again. */
   { name: "reopening", definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout` },
+] as const;
+
+/** The same, where the owner answers by itself. */
+export const answeringOwnerSets = [
+  /** Flows that the holder has taken over from a client that came back: what the owner still says of them is dropped. */
+  { name: "muted", definition: `${tuple}; size ${handshakeEntriesMax}; flags dynamic,timeout` },
 ] as const;
 
 export const addressSets = [
@@ -52,7 +58,7 @@ export const addressSets = [
 ] as const;
 
 export type FollowSet = (typeof followSets)[number]["name"];
-export type OwnerSet = (typeof ownerSets)[number]["name"];
+export type OwnerSet = (typeof ownerSets | typeof answeringOwnerSets)[number]["name"];
 export type AddressSet = (typeof addressSets)[number]["name"];
 
 export const setName = {
@@ -72,8 +78,9 @@ export const chainFor = {
 
 /**
  * One of each for a link. At the holder's end `followed` and `returned` count packets of flows that the owner has confirmed,
- * `answered` probes that the owner's kernel has answered;
- * at the owner's end, what came and what was sent back, and flows that it gave up for their client wanted the ports again.
+ * `answered` probes that the owner's kernel has answered; at the owner's end, what came and what was sent back, and as
+ * `superseded` flows that it gave up for their client wanted the ports again; with answers of its own also, as `refused`,
+ * what it was not to open.
  */
 export const counterKinds = ["followed", "returned", "unknown", "refused", "superseded", "answered"] as const;
 export type CounterKind = (typeof counterKinds)[number];

@@ -1,9 +1,11 @@
 /** The owner's rules: what comes through a channel, and what goes back into it. */
 import type { IpAddress } from "../flow/address.ts";
-import type { AgentAddress } from "../node/state.ts";
+import { type AgentAddress, hasSwitched, type LinkId } from "../node/state.ts";
 import { arrivedMark, connectionMark, packetMark } from "./mark.ts";
 import { chainFor, counterName, logGroups, setName } from "./names.ts";
-import { inbound, pureSyn, type RuleScope } from "./rule-scope.ts";
+import { type Chain, inbound, outbound, pureSyn, type RuleScope, synAck } from "./rule-scope.ts";
+
+const opens = `${pureSyn} ct state new`;
 
 /** A SYN that came through a channel may only reach a connection that is there: no listener answers it. */
 export function neverOpen(scope: RuleScope, address: IpAddress): string[] {
@@ -29,7 +31,7 @@ const resetEntrySeconds = 10;
  * how a rule can tell. Once for each, however often the reset is repeated.
  */
 export function givenUp(scope: RuleScope, address: AgentAddress): string[] {
-  if (address.egress.kind !== "channel") return [];
+  if (!hasSwitched(address.egress)) return [];
   const { link } = address.egress;
   const arrived = `${scope.hasMark(arrivedMark(scope.host.marks))} ip daddr ${address.private}`;
   const reopening = `@${setName.ofLink("reopening", link)}`;
@@ -68,7 +70,6 @@ export function catchProofs(scope: RuleScope): string[] {
 export function egress(scope: RuleScope, address: AgentAddress): string[] {
   const { marks } = scope.host;
   const old = connectionMark(marks, "old", address.generation);
-  const opens = `${pureSyn} ct state new`;
   switch (address.egress.kind) {
     case "normal":
       return [];
@@ -83,7 +84,45 @@ export function egress(scope: RuleScope, address: AgentAddress): string[] {
         `counter name ${counterName("returned", address.egress.link)} accept`,
       ];
     }
+    case "direct":
+      return ownAnswers(scope, address.egress.link, old);
     default:
       throw new RangeError(`unknown egress ${address.egress satisfies never}`);
   }
+}
+
+/**
+ * The host answers clients by itself. The gateways translate what it sends, but whatever answers goes to the holder: so
+ * nothing is opened from here. Answers to handshakes alone take the channel, for both ends of it may have been asked for
+ * the same one around the flip, and the holder lets only one of them answer (trap 6). Resets show no life: they answer
+ * strangers too.
+ */
+function ownAnswers(scope: RuleScope, link: LinkId, old: number): string[] {
+  const returned = counterName("returned", link);
+  return [
+    `${outbound} @${setName.ofLink("muted", link)} drop`,
+    `${opens} ${scope.connectionHas("!=", old)} counter name ${counterName("refused", link)} drop`,
+    `${synAck} ${scope.setMark(packetMark(scope.host.marks, "egress", link))} counter name ${returned} accept`,
+    "tcp flags & rst == rst accept",
+    `meta l4proto tcp counter name ${returned} accept`,
+  ];
+}
+
+/**
+ * Containers behind this host's own translation open connections too, and a first SYN of theirs has the host's source
+ * only after that translation.
+ */
+export function translatedOpens(scope: RuleScope): Chain[] {
+  const { marks } = scope.host;
+  const rules = scope.state.addresses.flatMap(({ private: own, generation, egress }) => {
+    const link = egress.kind === "normal" ? undefined : scope.state.links.find(({ id }) => id === egress.link);
+    if (egress.kind === "normal" || link?.returnPath !== "direct") return [];
+    const old = connectionMark(marks, "old", generation);
+    const opening = `ip saddr ${own} ip daddr != ${scope.fabric} ${opens}`;
+    return egress.kind === "armed"
+      ? [`${opening} ${scope.setConnectionMark(old)}`]
+      : [`${opening} ${scope.connectionHas("!=", old)} counter name ${counterName("refused", link.id)} drop`];
+  });
+  if (rules.length === 0) return [];
+  return [{ name: "postrouting_opens", hook: "type filter hook postrouting priority srcnat + 10", rules }];
 }

@@ -24,6 +24,8 @@ export interface Chain {
 
 /** A first packet of a connection, whatever else is set in it. */
 export const pureSyn = "tcp flags & (fin | syn | rst | ack) == syn";
+/** A handshake's answer. */
+export const synAck = "tcp flags & (syn | ack) == (syn | ack)";
 /** The key of the flow sets, in packets from the client and to it. */
 export const inbound = "ip saddr . tcp sport . tcp dport";
 export const outbound = "ip daddr . tcp dport . tcp sport";

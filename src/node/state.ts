@@ -5,6 +5,8 @@
 import type { IpAddress, Prefix } from "../flow/address.ts";
 
 export type UnknownPolicy = "follow" | "drop" | "reset";
+/** By which way an owner of older flows answers: through the channel and the holder, or by itself. */
+export type ReturnPath = "channel" | "direct";
 export type ChannelKind = "direct" | "vxlan" | "ipip" | "gre" | "wireguard";
 
 /** 1 to {@link linkIdMax}: routing table, packet mark and proof port are derived from it. */
@@ -33,7 +35,14 @@ export type Egress =
   | { readonly kind: "normal" }
   /** Connections opened from now on are noted as old ones. */
   | { readonly kind: "armed"; readonly link: LinkId }
-  | { readonly kind: "channel"; readonly link: LinkId };
+  | { readonly kind: "channel"; readonly link: LinkId }
+  /** By its own routes; what it opens itself from now on is dropped. */
+  | { readonly kind: "direct"; readonly link: LinkId };
+
+/** The address has gone elsewhere, and what leaves from here is old flows' traffic. */
+export function hasSwitched(egress: Egress): egress is Extract<Egress, { kind: "channel" | "direct" }> {
+  return egress.kind === "channel" || egress.kind === "direct";
+}
 
 export interface AgentAddress {
   readonly address: IpAddress;
@@ -69,6 +78,7 @@ export interface Link {
   readonly peerLinkAddress: string;
   readonly mtu: number;
   readonly ownerEnd: boolean;
+  readonly returnPath: ReturnPath;
 }
 
 export interface MarkRequest {

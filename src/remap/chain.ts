@@ -97,7 +97,8 @@ export function laterOf(chain: Chain, state: RemapState): Later {
   };
 }
 
-function hasComeHome(chain: Chain, source: string, generation: bigint): boolean {
+/** The source of a remap of that generation has become the holder again since. */
+export function hasComeHome(chain: Chain, source: string, generation: bigint): boolean {
   return chain.flipped.some(({ record }) => record.generation > generation && record.target === source);
 }
 

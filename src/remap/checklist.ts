@@ -5,7 +5,7 @@
  * nodes have spoken to it. A node that was given up (`instances rm`, `gateways rm`) is not in the world and is not
  * waited for.
  */
-import type { AgentState, GatewayState, ShardPosition } from "../node/state.ts";
+import { type AgentState, type GatewayState, hasSwitched, type ShardPosition } from "../node/state.ts";
 import { activeOwners, type Chain, type Later, structuresOf } from "./chain.ts";
 import { isFlipped, isSourceLost } from "./phase.ts";
 import {
@@ -17,6 +17,7 @@ import {
   snapshotMarkId,
   type Wait,
 } from "./record.ts";
+import { acceptsOf, answersDirectly, returnPathOf } from "./return-path.ts";
 import type { AgentFacts, NodeFacts, World } from "./world.ts";
 
 /** What a remap is judged by. */
@@ -75,7 +76,7 @@ export function armingWaits(state: RemapState, view: View): Wait[] {
   const source = owners
     .filter(({ owner }) => owner === record.source)
     .flatMap(({ owner, link }) =>
-      agentWait(view, owner, `to be ready to answer by channel ${link}`, ({ applied }) => {
+      agentWait(view, owner, `to be ready for its part in the switch, by channel ${link}`, ({ applied }) => {
         const egress = addressOf(applied, record)?.egress;
         return egress?.kind === "armed" && egress.link === link;
       }),
@@ -102,18 +103,21 @@ export function returnWaits(state: RemapState, view: View): Wait[] {
   const { record } = state;
   const target = agentWait(view, record.target, `to open connections of ${record.address}`, ({ applied }) => {
     const entry = addressOf(applied, record);
-    return entry !== undefined && entry.egress.kind !== "channel" && !entry.holdOpens;
+    return entry !== undefined && !hasSwitched(entry.egress) && !entry.holdOpens;
   });
   return [...ownerReturnWaits(state, view), ...target, ...resetWaits(state, view)];
 }
 
 function ownerReturnWaits(state: RemapState, view: View): Wait[] {
-  return activeOwners(view.chain, state).flatMap(({ owner, link }) =>
-    agentWait(view, owner, `to answer by channel ${link}`, ({ applied }) => {
+  return activeOwners(view.chain, state).flatMap((entry) => {
+    const { owner, link } = entry;
+    const path = returnPathOf(view.chain, state, entry);
+    const what = path === "direct" ? "to open no more connections" : `to answer by channel ${link}`;
+    return agentWait(view, owner, what, ({ applied }) => {
       const egress = addressOf(applied, state.record)?.egress;
-      return egress?.kind === "channel" && egress.link === link;
-    }),
-  );
+      return egress?.kind === path && egress.link === link;
+    });
+  });
 }
 
 /** Policy `follow: false`: a source that can be reached resets its connections itself. */
@@ -144,7 +148,13 @@ export function settleWaits(state: RemapState, view: View): Wait[] {
   );
 }
 
+/** At the end of a switch; a source that answers by itself keeps its translation until its drain is over. */
 export function retireWaits(state: RemapState, view: View): Wait[] {
+  return answersDirectly(state.record) ? [] : translationWaits(state, view);
+}
+
+/** The gateways translate the source's private address no longer, or have let go of it by themselves. */
+export function translationWaits(state: RemapState, view: View): Wait[] {
   const { sourcePrivate, address } = state.record;
   const wanted = `to let go of ${sourcePrivate} for ${address}`;
   return gatewayWaits(view, wanted, ({ applied, status }) => {
@@ -175,6 +185,13 @@ export function removalWaits(state: RemapState, view: View, whom: "everyone" | "
       applied === undefined ? false : !all.some(({ link }) => mentions(applied, link)) && !serves(name, applied),
     );
   });
+}
+
+/** A source that answered by itself, and was lost or let go of amid its drain: its private address is free only then. */
+export function sourceRemovalWaits(state: RemapState, view: View): Wait[] {
+  const { record } = state;
+  const wished = acceptsOf(view.chain).some((accept) => accept.private === record.sourcePrivate);
+  return answersDirectly(record) && !wished ? translationWaits(state, view) : [];
 }
 
 export function acceptRemovalWaits(state: RemapState, view: View): Wait[] {
@@ -212,7 +229,8 @@ function proofWaits(state: RemapState, view: View): Wait[] {
     [...view.world.gateways.keys()].flatMap((sender): Wait[] => {
       const size = proofOf(view.world, proofId(record.id, owner.link), sender);
       if (size >= owner.packetSize) return [];
-      const way = `${sender} → ${record.target} → ${owner.owner} → ${record.target} → a gateway`;
+      const back = returnPathOf(view.chain, state, owner) === "direct" ? "" : ` → ${record.target}`;
+      const way = `${sender} → ${record.target} → ${owner.owner}${back} → a gateway`;
       const seen = size === 0 ? "none came back" : `one of ${size} bytes came back`;
       const what = `a proof of ${owner.packetSize} bytes by channel ${owner.link} (${owner.kind}), ${way}; ${seen}`;
       return [{ node: sender, what, kind: size === 0 ? "proof" : "size" }];

@@ -2,14 +2,16 @@
  * Draining: the source's connections end by themselves, or are ended. finalizing.ts then removes what the remap had set up.
  *
  * A drain is believed when three witnesses agree for `lingerMs`: the source's kernel, the trackers, and the
- * channel's counters, which count owner-confirmed connections only.
+ * channel's counters, which count owner-confirmed connections only. A source that answers by itself sends nothing
+ * through the channel, so what it sends is counted at its own end.
  */
 
 import type { DrainReport } from "../node/status.ts";
-import { trackerNode } from "./checklist.ts";
-import { drainReportOf, followingLink, linkReportOf, measure, withClosed } from "./figures.ts";
+import { trackerNode, translationWaits } from "./checklist.ts";
+import { drainReportOf, followingLink, linkReportOf, measure, ownerReportOf, withClosed } from "./figures.ts";
 import { deadlineRefusal } from "./policy.ts";
 import type { RemapState, Wait } from "./record.ts";
+import { answersDirectly } from "./return-path.ts";
 import { absenceText, lossOf, noteSilence } from "./source-loss.ts";
 import { noteTrouble } from "./switching.ts";
 import {
@@ -32,6 +34,7 @@ export function observeDraining(state: Draining, _event: EventOf<"observed">, co
     if (later.settled) return enter(state, { kind: "finalizing", outcome: endOutcome(state) }, context);
     return stay(awaiting(state, [{ node: later.holder, what: "to take the address over", kind: "node" }], context));
   }
+  if (state.record.phase.retiring === true) return observeRetiring(state, context);
   const watched = noteSilence(state, context);
   const loss = lossOf(watched, context);
   if (loss !== undefined) return lose(watched, loss, context);
@@ -43,7 +46,10 @@ export function observeDraining(state: Draining, _event: EventOf<"observed">, co
     return enter(measured, { kind: "draining", cut: true }, context);
   const looked = lookForQuiet(measured, context);
   const waits = drainWaits(looked, state.record.phase.cut, context);
-  if (waits.length === 0) return finish(looked, context);
+  if (waits.length === 0)
+    return answersDirectly(state.record)
+      ? beginRetiring(looked, state.record.phase.cut, context)
+      : finish(looked, context);
   const ask = looked.live.quiet !== undefined && looked.live.tracked !== 0 && !state.record.phase.cut;
   return stay(awaiting(looked, waits, context), ask ? [{ kind: "count" }] : []);
 }
@@ -57,6 +63,20 @@ function lose(state: RemapState, why: string, context: Context): Step {
 function letGo(state: RemapState): RemapState {
   const { flows } = state.live;
   return amend(state, { flows: withClosed({ ...flows, lost: flows.lost + flows.remaining, remaining: 0 }) });
+}
+
+/** Nothing of the source's is left to be translated: now, and not before, the gateways let go of it (O4). */
+function beginRetiring(state: RemapState, cut: boolean, context: Context): Step {
+  return enter(state, { kind: "draining", cut, retiring: true }, context);
+}
+
+/** A connection that has come up at the source all the same, by a cookie that it gave out before, is drained first. */
+function observeRetiring(state: Draining, context: Context): Step {
+  const { cut } = state.record.phase;
+  if ((openOf(drainReportOf(state, context), cut) ?? 0) > 0) return enter(state, { kind: "draining", cut }, context);
+  const troubled = noteTrouble(measure(state, context), context);
+  const waiting = awaiting(troubled, translationWaits(state, context.view), context);
+  return waiting.live.waits.length > 0 ? stay(waiting) : finish(waiting, context);
 }
 
 /** Connections that the source's kernel can't reset count as cut, and it is said what that means for them. */
@@ -82,8 +102,9 @@ function lookForQuiet<S extends RemapState>(state: S, context: Context): S {
   const { quiet, tracked: _asked, ...live } = state.live;
   if (open !== 0 || isUncounted(state, context)) return { ...state, live };
   const report = linkReportOf(state, view);
+  const returned = answersDirectly(state.record) ? ownerReportOf(state, view) : report;
   const counters =
-    isCutting(state) || report === undefined ? "" : `${report.followedPackets} ${report.returnedPackets}`;
+    isCutting(state) || report === undefined ? "" : `${report.followedPackets} ${returned?.returnedPackets ?? 0n}`;
   if (quiet?.counters === counters) return state;
   const { tracked } = state.live;
   const since = { sinceMs: now.monotonicMs, counters };
@@ -155,7 +176,7 @@ export function noteCount(state: Draining, event: EventOf<"counted">, { now }: C
 }
 
 export function cutDraining(state: Draining, _event: EventOf<"cut">, context: Context): Step {
-  if (state.record.phase.cut) return stay(state);
+  if (state.record.phase.cut || state.record.phase.retiring === true) return stay(state);
   return enter(state, { kind: "draining", cut: true }, context);
 }
 

@@ -90,6 +90,11 @@ export function linkReportOf(state: RemapState, view: Context["view"]): LinkRepo
   return view.world.agents.get(holder)?.connected === true ? linkReportAt(holder, state, view) : undefined;
 }
 
+/** Of the same link, at the source's end. */
+export function ownerReportOf(state: RemapState, view: Context["view"]): LinkReport | undefined {
+  return linkReportAt(state.record.source, state, view);
+}
+
 function linkReportAt(node: string, state: RemapState, view: Context["view"]): LinkReport | undefined {
   return view.world.agents.get(node)?.status.links.find(({ id }) => id === followingLink(state, view));
 }

@@ -7,7 +7,7 @@
 
 import type { OfflineReport } from "../node/status.ts";
 import { predecessors } from "./chain.ts";
-import { removalWaits, trackerNode } from "./checklist.ts";
+import { removalWaits, sourceRemovalWaits, trackerNode } from "./checklist.ts";
 import type { RemapState, Wait } from "./record.ts";
 import { noteTrouble } from "./switching.ts";
 import { awaiting, type Context, type EventOf, enter, type StateIn, type Step, stay } from "./transition.ts";
@@ -24,7 +24,7 @@ export function observeFinalizing(state: Finalizing, _event: EventOf<"observed">
 
 function removeAll(state: Finalizing, context: Context): Step {
   const { record } = state;
-  const waits: Wait[] = removalWaits(state, context.view, "everyone");
+  const waits: Wait[] = [...removalWaits(state, context.view, "everyone"), ...sourceRemovalWaits(state, context.view)];
   const alone =
     !context.view.later.exists && predecessors(context.view.chain, record.target, record.target).length === 0;
   const owns = alone && record.policy.follow && !state.live.ownershipPublished;

@@ -183,7 +183,7 @@ function leavingRefusals({ target }: RemapRequest, remaps: readonly RemapState[]
 function remarksOn({ address, policy }: RemapRequest, source: string, input: PlanInput): string[] {
   const hello = input.world.agents.get(source)?.hello;
   const resets = !policy.follow || (policy.deadlineMs !== undefined && policy.onDeadline === "cut");
-  const remarks: string[] = [];
+  const remarks = directRemarks(source, policy);
   if (resets && hello !== undefined && hello.resetsConnections !== true)
     remarks.push(
       `the kernel of ${source} can't reset connections: those that are cut are reset at their next packet instead`,
@@ -194,6 +194,15 @@ function remarksOn({ address, policy }: RemapRequest, source: string, input: Pla
     .map((base) => base.address);
   if (others.length > 0)
     remarks.push(`${source} holds ${others.join(", ")} too: it is taken offline only once they have moved`);
+  return remarks;
+}
+
+/** What a source that answers by itself means for its owner. */
+function directRemarks(source: string, policy: RemapPolicy): string[] {
+  if (!policy.follow || policy.returnPath !== "direct") return [];
+  const remarks = [`${source} can't open connections to the outside from its private address until the drain ends`];
+  if (policy.unknown === "reset")
+    remarks.push("the target sees no answers of old connections: one that the trackers don't know is reset");
   return remarks;
 }
 

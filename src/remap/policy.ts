@@ -8,8 +8,6 @@ const deadlineMaxMs = 2_592_000_000;
 
 export function policyRefusals(policy: RemapPolicy): readonly BatonError[] {
   const refusals: BatonError[] = [];
-  if (policy.returnPath === "direct")
-    refusals.push({ code: "UNSUPPORTED", message: "return direct can't be used yet: use return channel" });
   if (policy.lingerMs > lingerMaxMs)
     refusals.push(invalid(`linger must be at most ${lingerMaxMs} ms, not ${policy.lingerMs}`));
   const late = deadlineRefusal(policy.deadlineMs);

@@ -17,6 +17,7 @@ import type {
   Mapping,
   MarkRequest,
   ProofRequest,
+  ReturnPath,
 } from "../node/state.ts";
 import { activeOwners, type Chain, holderOf, structuresOf } from "./chain.ts";
 import { hasReached, isSourceLost } from "./phase.ts";
@@ -29,6 +30,7 @@ import {
   type RemapState,
   snapshotMarkId,
 } from "./record.ts";
+import { acceptsOf, returnPathOf } from "./return-path.ts";
 
 export interface ProjectionConfig {
   readonly fabric: readonly Prefix[];
@@ -151,7 +153,7 @@ function presentRole(name: string, chain: Chain): Role | undefined {
     if (returned) return owned;
     const before = olderRole(name, chain, structures, index) ?? heldBefore(structure);
     if (record.source !== name) return before;
-    return { ...before, egress: owned.egress.kind === "channel" ? { ...owned.egress, kind: "armed" } : owned.egress };
+    return { ...before, egress: owned.egress.kind === "normal" ? owned.egress : { ...owned.egress, kind: "armed" } };
   }
   return structures.length === 0 ? baseRole(name, chain) : undefined;
 }
@@ -185,7 +187,7 @@ function ownedRole(name: string, chain: Chain, structure: RemapState): Role | un
   return {
     private: link.ownerPrivate,
     generation: drains.sourceGeneration,
-    egress: { kind: "channel", link: link.link },
+    egress: { kind: returnPathOf(chain, structure, link), link: link.link },
     holdOpens: false,
     drained: { structure, link },
   };
@@ -230,11 +232,13 @@ function followOf({ record }: RemapState, owner: OwnerLink, settled: boolean): F
 
 function agentLinks(name: string, chain: Chain): Link[] {
   const states = [...structuresOf(chain), ...(chain.pending ? [chain.pending] : [])];
-  return states.flatMap((state) => activeOwners(chain, state).flatMap((owner) => linkEnd(name, state, owner)));
+  return states.flatMap((state) =>
+    activeOwners(chain, state).flatMap((owner) => linkEnd(name, state, owner, returnPathOf(chain, state, owner))),
+  );
 }
 
-function linkEnd(name: string, { record }: RemapState, owner: OwnerLink): Link[] {
-  const common = { id: owner.link, kind: owner.kind, mtu: owner.packetSize };
+function linkEnd(name: string, { record }: RemapState, owner: OwnerLink, returnPath: ReturnPath): Link[] {
+  const common = { id: owner.link, kind: owner.kind, mtu: owner.packetSize, returnPath };
   const atOwner = {
     peer: record.target,
     localPrivate: owner.ownerPrivate,
@@ -274,22 +278,6 @@ function ownsIn(name: string, chain: Chain, state: RemapState): boolean {
 function mappingOf(chain: Chain): Mapping {
   const holder = holderOf(chain);
   return { address: chain.base.address, private: holder.private, generation: holder.generation };
-}
-
-function acceptsOf(chain: Chain): Accept[] {
-  const { address } = chain.base;
-  const mapped = mappingOf(chain).private;
-  const accepts = new Map<IpAddress, Accept>();
-  const wish = (own: IpAddress, retiring: boolean) => {
-    if (own === mapped) return;
-    const kept = accepts.get(own)?.retiring === false;
-    accepts.set(own, { address, private: own, retiring: retiring && !kept });
-  };
-  for (const { record } of structuresOf(chain)) {
-    if (record.phase.kind === "switching") wish(record.sourcePrivate, record.phase.stage === "retire");
-  }
-  if (chain.pending?.record.phase.kind === "arming") wish(chain.pending.record.targetPrivate, false);
-  return [...accepts.values()];
 }
 
 function proofsOf(chain: Chain): ProofRequest[] {

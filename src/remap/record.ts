@@ -43,7 +43,8 @@ export type PhaseState =
   | { readonly kind: "preparing" }
   | { readonly kind: "arming" }
   | { readonly kind: "switching"; readonly stage: SwitchStage }
-  | { readonly kind: "draining"; readonly cut: boolean }
+  /** `retiring`: the drain is over, and the gateways let go of a source that has answered by itself */
+  | { readonly kind: "draining"; readonly cut: boolean; readonly retiring?: true }
   /**
    * - `released`: the source has connections that were let go of
    * - `offline`: nothing of the remap is left, and the source is being taken offline

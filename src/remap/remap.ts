@@ -1,6 +1,6 @@
 /** A remap as everybody outside the coordinator sees it. The coordinator's own record is in machine.ts. */
 import type { IpAddress } from "../flow/address.ts";
-import type { ChannelKind, UnknownPolicy } from "../node/state.ts";
+import type { ChannelKind, ReturnPath, UnknownPolicy } from "../node/state.ts";
 import type { OfflineReport } from "../node/status.ts";
 import type { BatonError } from "./error.ts";
 
@@ -18,7 +18,6 @@ export type RemapPhase = (typeof remapPhases)[number];
 
 export type RemapOutcome = "completed" | "cut" | "source-lost" | "target-lost" | "aborted";
 export type OnDeadline = "cut" | "wait" | "keep";
-export type ReturnPath = "channel" | "direct";
 
 export interface RemapPolicy {
   /** Milliseconds from the start of draining. */

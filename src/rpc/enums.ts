@@ -13,6 +13,7 @@ import {
 import type {
   ChannelKind as ChannelKindWord,
   Egress as EgressWord,
+  ReturnPath as ReturnPathWord,
   UnknownPolicy as UnknownPolicyWord,
 } from "../node/state.ts";
 import type { NodeKind as NodeKindWord, OfflineReport } from "../node/status.ts";
@@ -21,7 +22,6 @@ import type {
   OnDeadline as OnDeadlineWord,
   RemapOutcome as RemapOutcomeWord,
   RemapPhase as RemapPhaseWord,
-  ReturnPath as ReturnPathWord,
 } from "../remap/remap.ts";
 import { FieldFault } from "./fields.ts";
 
@@ -31,6 +31,7 @@ export const egressKinds: Record<EgressWord["kind"], Egress> = {
   normal: Egress.NORMAL,
   armed: Egress.ARMED,
   channel: Egress.CHANNEL,
+  direct: Egress.DIRECT,
 };
 
 export const unknownPolicies: Record<UnknownPolicyWord, UnknownPolicy> = {

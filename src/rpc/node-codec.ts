@@ -25,7 +25,7 @@ import {
   linkIdMax,
   type ShardPosition,
 } from "../node/state.ts";
-import { channelKinds, egressKinds, readEnum, unknownPolicies } from "./enums.ts";
+import { channelKinds, egressKinds, readEnum, readOptionalEnum, returnPaths, unknownPolicies } from "./enums.ts";
 import {
   type Decoded,
   decode,
@@ -164,8 +164,13 @@ function followToProto(follow: Follow): FollowMessage {
 }
 
 function linkToProto(link: Link): LinkMessage {
-  const { kind, peerLinkAddress, ...same } = link;
-  return { ...same, kind: channelKinds[kind], peerLinkAddress: Buffer.from(linkAddressToBytes(peerLinkAddress)) };
+  const { kind, peerLinkAddress, returnPath, ...same } = link;
+  return {
+    ...same,
+    kind: channelKinds[kind],
+    peerLinkAddress: Buffer.from(linkAddressToBytes(peerLinkAddress)),
+    returnPath: returnPaths[returnPath],
+  };
 }
 
 function readAgentState(message: AgentStateMessage): AgentState {
@@ -239,6 +244,7 @@ function readLink(message: LinkMessage, field: string): Link {
     peerLinkAddress: readLinkAddress(`${field}.peer_link_address`, message.peerLinkAddress),
     mtu: readMtu(`${field}.mtu`, message.mtu),
     ownerEnd: message.ownerEnd,
+    returnPath: readOptionalEnum(`${field}.return_path`, returnPaths, message.returnPath) ?? "channel",
   };
 }
 

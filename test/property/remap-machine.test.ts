@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { IpAddress } from "../../src/flow/address.ts";
+import type { ReturnPath } from "../../src/node/state.ts";
 import { FakeCluster, publicA, publicB, sourceLostMs } from "../support/fake-cluster.ts";
 import type { FakeNode } from "../support/fake-node.ts";
 import { brokenInvariants } from "../support/packet-invariants.ts";
@@ -13,7 +14,13 @@ type Op =
     }
   | { readonly kind: "write" | "fail-write" | "answer" | "prove" | "crash" | "settle" }
   | { readonly kind: "tick"; readonly ms: number }
-  | { readonly kind: "create"; readonly address: number; readonly target: number; readonly follow: boolean }
+  | {
+      readonly kind: "create";
+      readonly address: number;
+      readonly target: number;
+      readonly follow: boolean;
+      readonly returnPath: ReturnPath;
+    }
   | { readonly kind: "abort" | "cut"; readonly remap: number }
   | { readonly kind: "open" | "close"; readonly address: number; readonly node: number };
 
@@ -40,6 +47,7 @@ const opArbitrary: fc.Arbitrary<Op> = fc.oneof(
       address,
       target: fc.nat({ max: 2 }),
       follow: fc.constant(true),
+      returnPath: fc.constantFrom("channel", "direct"),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom("abort", "cut"), remap }) },
@@ -143,7 +151,7 @@ class Play {
         break;
       case "create": {
         const target = cluster.agents[op.target % cluster.agents.length] as FakeNode;
-        void cluster.create(addressAt(op.address), target.name, { follow: op.follow });
+        void cluster.create(addressAt(op.address), target.name, { follow: op.follow, returnPath: op.returnPath });
         break;
       }
       case "abort":

@@ -2,7 +2,7 @@
 import type { NodeSession } from "../../src/coordinator/fenced-node.ts";
 import { type IpAddress, ipAddressFromBytes } from "../../src/flow/address.ts";
 import { type Fence, judgeFence } from "../../src/node/fence.ts";
-import type { AgentState, GatewayState, ShardPosition } from "../../src/node/state.ts";
+import { type AgentState, type GatewayState, hasSwitched, type ShardPosition } from "../../src/node/state.ts";
 import {
   emptyStatus,
   type HookReport,
@@ -221,7 +221,7 @@ export class FakeNode {
         if (!this.agentState?.addresses.some((entry) => entry.address === address)) this.flows.delete(address);
     for (const entry of this.agentState?.addresses ?? []) {
       const key = `${entry.address} ${entry.generation}`;
-      if (entry.egress.kind === "channel" && entry.watchDrain && !this.#atSwitch.has(key))
+      if (hasSwitched(entry.egress) && entry.watchDrain && !this.#atSwitch.has(key))
         this.#atSwitch.set(key, this.flowsOf(entry.address));
       if (!entry.cut || !this.resetsConnections) continue;
       this.#cut.set(key, (this.#cut.get(key) ?? 0) + this.flowsOf(entry.address));

@@ -9,7 +9,8 @@ import type { FakeNode } from "./fake-node.ts";
 export function brokenInvariants(agents: readonly FakeNode[], gateways: readonly FakeNode[]): string[] {
   const states = gateways.flatMap(({ name, gatewayState }) => (gatewayState ? [{ name, state: gatewayState }] : []));
   const broken: string[] = [];
-  for (const { name, state } of states) broken.push(...ambiguous(name, state));
+  for (const { name, state } of states)
+    broken.push(...ambiguous(name, state), ...strayOpens(name, state, states, agents));
   for (const owner of agents) {
     if (owner.estranged) continue;
     for (const [address, flows] of owner.flows) {
@@ -33,6 +34,25 @@ function ambiguous(gateway: string, state: GatewayState): string[] {
     const before = seen.get(entry.private) ?? entry.address;
     seen.set(entry.private, entry.address);
     return before === entry.address ? [] : [`${gateway} maps ${entry.private} to ${before} and to ${entry.address}`];
+  });
+}
+
+/**
+ * An instance that opens a connection whose answers no gateway sends to it, though this one translates what it sends. Who
+ * can't be told is left out: the address may be moved on from a host that is gone (R15).
+ */
+function strayOpens(
+  gateway: string,
+  { accepts }: GatewayState,
+  all: readonly { readonly state: GatewayState }[],
+  agents: readonly FakeNode[],
+): string[] {
+  return accepts.flatMap(({ private: own, retiring }) => {
+    if (retiring || all.some(({ state }) => state.mappings.some((mapping) => mapping.private === own))) return [];
+    const holder = agents.find((agent) => agent.hello().privateAddresses.includes(own));
+    const entry = holder?.agentState?.addresses.find((candidate) => candidate.private === own);
+    const opens = holder?.session !== undefined && entry?.egress.kind === "normal" && !entry.holdOpens;
+    return opens ? [`${holder?.name} opens connections by ${own}, which ${gateway} only translates outwards`] : [];
   });
 }
 

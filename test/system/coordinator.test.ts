@@ -219,8 +219,8 @@ describe("coordinators on NATS", () => {
       channel: { kind: "direct", mtu: 1500 },
       refusals: [],
     });
-    const unbuilt = await bench.calls.previewRemap({ ...wish, target: "vm-a", policy: { returnPath: "direct" } });
-    expect(unbuilt.refusals.map(({ code }) => code)).toEqual(["UNSUPPORTED", "SOURCE_IS_TARGET"]);
+    const refused = await bench.calls.previewRemap({ ...wish, target: "vm-a", policy: { lingerMs: 3_600_001 } });
+    expect(refused.refusals.map(({ code }) => code)).toEqual(["INVALID_ARGUMENT", "SOURCE_IS_TARGET"]);
     const { id } = await bench.create();
     const seen: RemapPhase[] = [];
     for await (const remap of bench.calls.watchRemap(id)) {

@@ -52,8 +52,8 @@ export class LabFixture implements AsyncDisposable {
     this.#cleanUp.use(await startServer(this.inside(host), host));
   }
 
-  client(): Client {
-    return this.#cleanUp.use(new Client(this.inside("client1")));
+  client(host = "client1"): Client {
+    return this.#cleanUp.use(new Client(this.inside(host)));
   }
 
   inside(host: string): string[] {

@@ -18,7 +18,7 @@ const dropAnswers = [
   "}",
 ].join("\n");
 
-describe("handshakes that the flip catches", () => {
+describe.each(["channel", "direct"] as const)("handshakes that the flip catches, with return %s", (way) => {
   let fixture: LabFixture;
   let client: Client;
 
@@ -35,7 +35,7 @@ describe("handshakes that the flip catches", () => {
     const old = await client.open({ group: "old", kind: "push", to: publicAddress, count: 5, intervalMs: 20 });
     expect(old[0]?.states).toEqual({ open: 5 });
     await fixture.nft("client1", dropAnswers);
-    const remap = await fixture.remap("vm-b", "no");
+    const remap = await fixture.remap("vm-b", "no", "--return", way);
     const flipped = fixture.follow(remap.id, (now) => now.phaseAt["draining"] !== undefined);
     let over = false;
     void flipped.then(() => {

@@ -1,8 +1,8 @@
 /** `baton remap`: move a public address. */
 import { type Command, Option } from "commander";
 import type { IpAddress } from "../../../src/flow/address.ts";
-import type { ChannelKind, UnknownPolicy } from "../../../src/node/state.ts";
-import type { OnDeadline, RemapPolicy, ReturnPath } from "../../../src/remap/remap.ts";
+import type { ChannelKind, ReturnPath, UnknownPolicy } from "../../../src/node/state.ts";
+import type { OnDeadline, RemapPolicy } from "../../../src/remap/remap.ts";
 import { remapToJson } from "../../../src/remap/report.ts";
 import type { Coordinators, RemapWish } from "../../../src/rpc/coordinators.ts";
 import { action, addCommand, addressArgument, durationArgument, type Example, type Host } from "../command.ts";
@@ -31,6 +31,7 @@ const examples: readonly Example[] = [
   { command: "baton remap 203.0.113.10 --to vm-b --dry-run", what: "see what it would do" },
   { command: "baton remap 203.0.113.10 --to vm-b --wait completed", what: "and watch until the old machine is free" },
   { command: "baton remap 203.0.113.10 --to vm-b --deadline 30m --on-deadline cut", what: "for 30 minutes at most" },
+  { command: "baton remap 203.0.113.10 --to vm-b --return direct", what: "replies by-pass the new machine" },
   { command: "baton remap 203.0.113.10 --to vm-b --yes --json --wait draining", what: "for a script" },
 ];
 
@@ -48,7 +49,13 @@ export function registerRemap(program: Command, host: Host): void {
     )
     .option("--linger <duration>", "how long all must stand at zero (default: 10s)", durationArgument)
     .addOption(choice("--unknown <what>", "packets of connections that nobody knows", ["follow", "drop", "reset"]))
-    .addOption(choice("--return <path>", "replies of old connections leave by", ["channel", "direct"]))
+    .addOption(
+      choice(
+        "--return <path>",
+        "replies of old connections leave through the target, or the source answers the gateways itself",
+        ["channel", "direct"],
+      ),
+    )
     .addOption(
       choice("--channel <kind>", "between the instances", ["auto", "direct", "vxlan", "ipip", "gre", "wireguard"]),
     )

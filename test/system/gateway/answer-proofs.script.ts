@@ -25,6 +25,7 @@ const state: AgentState = {
       peerLinkAddress: "",
       mtu: 1500,
       ownerEnd: true,
+      returnPath: "channel",
     },
   ],
   marks: [],

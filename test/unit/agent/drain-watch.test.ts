@@ -30,6 +30,7 @@ class Rig {
   readonly younger = new Map<number, bigint>();
   readonly destroyed: number[] = [];
   readonly empty: string[] = [];
+  readonly muted: string[] = [];
   nowMs = 0;
   readonly clock = { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs };
   readonly log = pino({ level: "silent" });
@@ -65,6 +66,10 @@ class Rig {
       superseded: new SupersededSockets({ ...this, instance: "vm-a" }),
       silence: { watch: () => undefined, longestMs: () => undefined },
       opened: () => 0,
+      mute: (link, muted) => {
+        this.muted.push(`${link}: ${muted.map(({ remotePort }) => remotePort).join(", ")}`);
+        expect(this.destroyed).toEqual([]);
+      },
       destroy: (ended) => {
         this.destroyed.push(ended.remotePort);
         this.sockets = this.sockets.filter((other) => other !== ended);
@@ -158,6 +163,15 @@ describe("the watch over a drain", () => {
     await rig.look();
     expect(rig.destroyed).toEqual([2]);
     expect(await rig.look()).toMatchObject({ open: 2, superseded: 1, cut: 0 });
+  });
+
+  test("keeps to itself the reset of a superseded connection, where the source answers by itself", async () => {
+    const answering = states.sourceAnswering;
+    rig.sockets = [socket(1), socket(2)];
+    rig.younger.set(2, plain.generation + 1n);
+    expect(await rig.look(answering)).toMatchObject({ atSwitch: 2 });
+    expect(rig.muted).toEqual(["5: 2"]);
+    expect(rig.destroyed).toEqual([2]);
   });
 
   test("ends once what a release has let go of", async () => {

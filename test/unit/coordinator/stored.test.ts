@@ -8,16 +8,17 @@ import {
   remapKey,
   StoredValueError,
 } from "../../../src/coordinator/stored.ts";
+import type { ReturnPath } from "../../../src/node/state.ts";
 import type { RemapRecord } from "../../../src/remap/record.ts";
 import { FakeCluster, ip, publicA, publicB } from "../../support/fake-cluster.ts";
 
-async function everyRecord() {
+async function everyRecord(returnPath: ReturnPath) {
   const cluster = new FakeCluster();
   cluster.connectAll();
   await cluster.settle();
   await cluster.addAddress(publicA, "vm-a");
   cluster.node("vm-a").open(publicA, 2);
-  const { id } = await cluster.created(publicA, "vm-b", { deadlineMs: 90_000 });
+  const { id } = await cluster.created(publicA, "vm-b", { deadlineMs: 90_000, returnPath });
   const records: RemapRecord[] = [];
   for (let step = 0; step < 200; step++) {
     const record = cluster.stored().get(id);
@@ -39,9 +40,10 @@ const address = (at: typeof publicA, generation: bigint) =>
 
 describe("what is stored", () => {
   it("comes back as it was, for every record of a remap's life", async () => {
-    const records = await everyRecord();
+    const [records, answering] = [await everyRecord("channel"), await everyRecord("direct")];
     expect(records.length).toBeGreaterThan(8);
-    for (const record of records) {
+    expect(answering.some(({ phase }) => phase.kind === "draining" && phase.retiring === true)).toBe(true);
+    for (const record of [...records, ...answering]) {
       const values = new Map([[remapKey(record.id, record.step), encodeEntry(record, "writer")]]);
       expect(recover(values).remaps).toEqual([record]);
     }

@@ -40,6 +40,13 @@ describe("what an agent refuses of a state", () => {
       agentState([{ ...plain, private: ip("10.77.0.11"), egress: { kind: "channel", link: 9 } }], [sourceLink]),
     ],
     [
+      "an egress into a channel whose owner answers by itself",
+      agentState(
+        [{ ...plain, private: ip("10.77.0.11"), egress: { kind: "channel", link: 5 } }],
+        [{ ...sourceLink, returnPath: "direct" }],
+      ),
+    ],
+    [
       "two public addresses at one private one",
       agentState(
         [

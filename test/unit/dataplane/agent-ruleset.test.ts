@@ -117,6 +117,38 @@ describe("the agent's ruleset", () => {
     }
   });
 
+  test("drops what a source opens by itself that answers by itself, and lets out what it had opened before", () => {
+    const rules = rulesOf(renderAgentRuleset(states.sourceAnswering, host, noObjects).text, "egress_10_77_0_11");
+    const syn = "tcp flags & (fin | syn | rst | ack) == syn ct state new";
+    expect(rules).toContain(`${syn} ct mark & 0x0fff0000 != 0x04070000 counter name refused_packets_5 drop`);
+    const [armed] = rulesOf(renderAgentRuleset(states.sourceArmedToAnswer, host, noObjects).text, "egress_10_77_0_11");
+    expect(armed).toBe(`${syn} ct mark set ct mark & 0xf000ffff | 0x04070000`);
+  });
+
+  test("sends only answers to handshakes and to probes into the channel, where the source answers by itself (trap 6)", () => {
+    for (const state of [states.sourceAnswering, states.sourceAnsweringByVxlan]) {
+      const { text } = renderAgentRuleset(state, host, noObjects);
+      const marking = text.split("\n").filter((line) => line.includes("| 0x0c050000"));
+      expect(marking).toHaveLength(2);
+      expect(marking[0]).toContain("icmp type echo-reply icmp id 5 meta mark set");
+      expect(marking[1]).toContain("egress_10_77_0_11 tcp flags & (syn | ack) == (syn | ack) meta mark set");
+    }
+  });
+
+  test("counts at a source that answers by itself what shows that a connection lives (D13)", () => {
+    const rules = rulesOf(renderAgentRuleset(states.sourceAnswering, host, noObjects).text, "egress_10_77_0_11");
+    const reset = rules.indexOf("tcp flags & rst == rst accept");
+    const counting = rules.flatMap((rule, index) => (rule.includes("returned_packets_5") ? [index] : []));
+    expect(counting).toEqual([reset - 1, reset + 1]);
+    expect(rules[reset - 1]).toMatch(/^tcp flags & \(syn \| ack\)/);
+  });
+
+  test("is the same at the target, whichever way its source answers by", () => {
+    const answering = agentState(states.targetDraining.addresses, [{ ...targetLink, returnPath: "direct" }]);
+    const render = (state: typeof answering) => renderAgentRuleset(state, host, noObjects);
+    expect(render(answering)).toEqual(render(states.targetDraining));
+  });
+
   test("refuses a private address that no device carries", () => {
     const state = agentState([], [{ ...targetLink, localPrivate: ip("10.77.0.99") }]);
     expect(() => renderAgentRuleset(state, host, noObjects)).toThrow(/no device of this host carries 10.77.0.99/);

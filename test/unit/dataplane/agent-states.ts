@@ -37,6 +37,7 @@ export const targetLink: Link = {
   peerLinkAddress: "02:00:00:00:00:0a",
   mtu: 1500,
   ownerEnd: false,
+  returnPath: "channel",
 };
 
 export const sourceLink: Link = {
@@ -80,6 +81,18 @@ export const states = {
   sourceSwitched: agentState(
     [{ ...plain, private: ip("10.77.0.11"), egress: { kind: "channel", link: 5 }, watchDrain: true }],
     [sourceLink],
+  ),
+  sourceArmedToAnswer: agentState(
+    [{ ...plain, private: ip("10.77.0.11"), egress: { kind: "armed", link: 5 } }],
+    [{ ...sourceLink, returnPath: "direct" }],
+  ),
+  sourceAnswering: agentState(
+    [{ ...plain, private: ip("10.77.0.11"), egress: { kind: "direct", link: 5 }, watchDrain: true }],
+    [{ ...sourceLink, returnPath: "direct" }],
+  ),
+  sourceAnsweringByVxlan: agentState(
+    [{ ...plain, private: ip("10.77.0.11"), egress: { kind: "direct", link: 5 } }],
+    [{ ...sourceLink, kind: "vxlan", returnPath: "direct" }],
   ),
   sourceSwitchedByVxlan: agentState(
     [{ ...plain, private: ip("10.77.0.11"), egress: { kind: "channel", link: 5 } }],

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { addFlows, addHalfOpen, endFlows, flowOfElement, setBoundPorts } from "../../../src/dataplane/elements.ts";
+import {
+  addFlows,
+  addHalfOpen,
+  endFlows,
+  flowOfElement,
+  muteSockets,
+  setBoundPorts,
+} from "../../../src/dataplane/elements.ts";
 import type { FlowKey } from "../../../src/flow/flow.ts";
 import { ip } from "./agent-states.ts";
 
@@ -35,6 +42,14 @@ describe("changes of the agent's sets", () => {
     const element = Uint8Array.of(198, 51, 100, 2, 0x03, 0xe8, 0, 0, 0, 80, 0, 0);
     expect(flowOfElement(ip("203.0.113.10"), element)).toEqual(key(1000));
     expect(flowOfElement(ip("203.0.113.10"), element.subarray(0, 8))).toBeUndefined();
+  });
+
+  test("mute for a while what the holder has taken over", () => {
+    const socket = (remotePort: number) => ({ remote: ip("198.51.100.2"), remotePort, localPort: 80 });
+    expect(muteSockets(5, [])).toBe("");
+    expect(muteSockets(5, [socket(1000), socket(1001)])).toBe(
+      "add element inet baton muted_5 { 198.51.100.2 . 1000 . 80 timeout 128s, 198.51.100.2 . 1001 . 80 timeout 128s }\n",
+    );
   });
 
   test("replace the ports of bound listeners", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { checkGatewayState, proofsMax } from "../../../src/dataplane/gateway-check.ts";
+import { retiringMax } from "../../../src/dataplane/gateway-ruleset.ts";
 import type { GatewayState, ProofRequest } from "../../../src/node/state.ts";
 import { after, before, ip, prefix, retiring } from "./gateway-states.ts";
 
@@ -38,6 +39,17 @@ describe("a gateway", () => {
       expect(refusalOf(change)).toBe("the probe source 192.0.2.1 lies in 192.0.2.0/24");
     },
   );
+
+  test("takes more sources that answer by themselves than translations on their way out", () => {
+    const accepts = (retiring: boolean) =>
+      Array.from({ length: retiringMax + 1 }, (_, index) => ({
+        address: ip("203.0.113.10"),
+        private: ip(`10.77.${1 + (index >> 8)}.${index & 0xff}`),
+        retiring,
+      }));
+    expect(refusalOf({ accepts: accepts(false) })).toBeUndefined();
+    expect(refusalOf({ accepts: accepts(true) })).toBe("1025 retiring accepts; a gateway takes 1024");
+  });
 
   test("refuses more proofs than it can send", () => {
     const proofs = Array.from({ length: proofsMax + 1 }, (_, index) => ({ ...proof, id: `r${index}` }));

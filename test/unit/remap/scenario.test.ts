@@ -63,7 +63,6 @@ describe("a remap", () => {
     ["an unknown address", publicB, "vm-b", {}, "UNKNOWN_ADDRESS"],
     ["an unknown target", publicA, "vm-z", {}, "UNKNOWN_INSTANCE"],
     ["its own instance", publicA, "vm-a", {}, "SOURCE_IS_TARGET"],
-    ["a return path that is not built", publicA, "vm-b", { returnPath: "direct" }, "UNSUPPORTED"],
     ["offline-source without a hook", publicA, "vm-b", { offlineSource: true }, "NO_OFFLINE_HOOK"],
     ["a channel that is not built", publicA, "vm-b", { channel: "gre" }, "UNSUPPORTED"],
     ["a channel without room", publicA, "vm-b", { channel: "vxlan" }, "MTU_TOO_SMALL"],

@@ -62,6 +62,7 @@ const agent: AgentState = {
       peerLinkAddress: "02:00:00:00:0a:ff",
       mtu: 1500,
       ownerEnd: false,
+      returnPath: "direct",
     },
   ],
   marks: [{ id: "m1", address: ip("203.0.113.10"), snapshot: true }],
@@ -177,7 +178,7 @@ describe("a state that makes no sense", () => {
       "an egress that this version does not know",
       ["addresses", 1, "egress"],
       9,
-      "addresses[1].egress: expected one of normal, armed, channel, found 9",
+      "addresses[1].egress: expected one of normal, armed, channel, direct, found 9",
     ],
     [
       "too many follows",

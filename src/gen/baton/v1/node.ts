@@ -27,6 +27,9 @@ import {
   HookOutcome,
   hookOutcomeFromJSON,
   hookOutcomeToJSON,
+  ReturnPath,
+  returnPathFromJSON,
+  returnPathToJSON,
   UnknownPolicy,
   unknownPolicyFromJSON,
   unknownPolicyToJSON,
@@ -88,6 +91,11 @@ export const Egress = {
   ARMED: 2,
   /** CHANNEL - Into the channel, but for connections that this instance itself has opened since. */
   CHANNEL: 3,
+  /**
+   * DIRECT - By the host's own routes; connections that this instance itself opens from now on are dropped, for their answers
+   * would not come back to it. Answers to handshakes go into the channel: the holder decides whose a handshake is.
+   */
+  DIRECT: 4,
 } as const;
 
 export type Egress = typeof Egress[keyof typeof Egress];
@@ -97,6 +105,7 @@ export namespace Egress {
   export type NORMAL = typeof Egress.NORMAL;
   export type ARMED = typeof Egress.ARMED;
   export type CHANNEL = typeof Egress.CHANNEL;
+  export type DIRECT = typeof Egress.DIRECT;
 }
 
 export function egressFromJSON(object: any): Egress {
@@ -113,6 +122,9 @@ export function egressFromJSON(object: any): Egress {
     case 3:
     case "EGRESS_CHANNEL":
       return Egress.CHANNEL;
+    case 4:
+    case "EGRESS_DIRECT":
+      return Egress.DIRECT;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum Egress");
   }
@@ -128,6 +140,8 @@ export function egressToJSON(object: Egress): string {
       return "EGRESS_ARMED";
     case Egress.CHANNEL:
       return "EGRESS_CHANNEL";
+    case Egress.DIRECT:
+      return "EGRESS_DIRECT";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum Egress");
   }
@@ -220,7 +234,7 @@ export interface AgentAddress {
   privateAddress: string;
   generation: bigint;
   egress: Egress;
-  /** Link that EGRESS_ARMED and EGRESS_CHANNEL refer to; 0: none. */
+  /** Link that EGRESS_ARMED, EGRESS_CHANNEL and EGRESS_DIRECT refer to; 0: none. */
   egressLink: number;
   /** No new connection may be opened from the private address: it is not the public address's yet. */
   holdOpens: boolean;
@@ -263,6 +277,8 @@ export interface Link {
   mtu: number;
   /** This end is the one that owns flows: it answers proofs, and its replies go into the channel. */
   ownerEnd: boolean;
+  /** Way by which the owner answers, proofs too; unspecified: through the channel. */
+  returnPath: ReturnPath;
 }
 
 /** Asks an agent to publish, once per id, and to report where that stands in the stream. */
@@ -294,7 +310,7 @@ export interface Mapping {
 export interface Accept {
   address: string;
   privateAddress: string;
-  /** To be removed by the gateway itself once no packet has used it for a second; reported in `retired`. */
+  /** Kept without end where false. True: to be removed by the gateway itself once no packet has used it for a second; reported in `retired`. */
   retiring: boolean;
 }
 
@@ -1827,6 +1843,7 @@ function createBaseLink(): Link {
     peerLinkAddress: Buffer.alloc(0),
     mtu: 0,
     ownerEnd: false,
+    returnPath: 0,
   };
 }
 
@@ -1855,6 +1872,9 @@ export const Link: MessageFns<Link> = {
     }
     if (message.ownerEnd !== false) {
       writer.uint32(64).bool(message.ownerEnd);
+    }
+    if (message.returnPath !== 0) {
+      writer.uint32(72).int32(message.returnPath);
     }
     return writer;
   },
@@ -1936,6 +1956,14 @@ export const Link: MessageFns<Link> = {
             message.ownerEnd = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.returnPath = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1974,6 +2002,11 @@ export const Link: MessageFns<Link> = {
         : isSet(object.owner_end)
         ? globalThis.Boolean(object.owner_end)
         : false,
+      returnPath: isSet(object.returnPath)
+        ? returnPathFromJSON(object.returnPath)
+        : isSet(object.return_path)
+        ? returnPathFromJSON(object.return_path)
+        : 0,
     };
   },
 
@@ -2003,6 +2036,9 @@ export const Link: MessageFns<Link> = {
     if (message.ownerEnd !== false) {
       obj.ownerEnd = message.ownerEnd;
     }
+    if (message.returnPath !== 0) {
+      obj.returnPath = returnPathToJSON(message.returnPath);
+    }
     return obj;
   },
 
@@ -2019,6 +2055,7 @@ export const Link: MessageFns<Link> = {
     message.peerLinkAddress = object.peerLinkAddress ?? Buffer.alloc(0);
     message.mtu = object.mtu ?? 0;
     message.ownerEnd = object.ownerEnd ?? false;
+    message.returnPath = object.returnPath ?? 0;
     return message;
   },
 };

@@ -32,7 +32,7 @@ export const RemapPhase = {
   PREPARING: 1,
   /** ARMING - Gateways accept the target's replies; the target holds the source's flows; the source knows its part. */
   ARMING: 2,
-  /** SWITCHING - Past its flip: the address goes to the target; the source's replies move into the channel. */
+  /** SWITCHING - Past its flip: the address goes to the target; the source's replies move into the channel, or go on directly. */
   SWITCHING: 3,
   /** DRAINING - New connections are the target's; old ones are followed to the source until they end. */
   DRAINING: 4,
@@ -285,7 +285,10 @@ export const ReturnPath = {
   UNSPECIFIED: 0,
   /** CHANNEL - Replies go back through the channel and leave from the target. */
   CHANNEL: 1,
-  /** DIRECT - The source answers the gateway itself. */
+  /**
+   * DIRECT - The source answers the gateway itself. The gateways translate its private address too until the drain is over, and
+   * connections that it opens itself meanwhile are dropped, for their answers would go to the target.
+   */
   DIRECT: 2,
 } as const;
 
@@ -425,7 +428,10 @@ export const ErrorCode = {
   REMAP_IN_PROGRESS: 14,
   /** MTU_TOO_SMALL - Full-size packets of existing connections don't fit through the channel. */
   MTU_TOO_SMALL: 15,
-  /** CHANNEL_UNPROVEN - No proof packet made the whole way gateway, target, source, target, gateway. */
+  /**
+   * CHANNEL_UNPROVEN - No proof packet made the whole way gateway, target, source, target, gateway (RETURN_PATH_DIRECT: from the source to
+   * a gateway).
+   */
   CHANNEL_UNPROVEN: 16,
   /** CHANNEL_UNAVAILABLE - This channel kind can't be had between these instances; the message says why. */
   CHANNEL_UNAVAILABLE: 17,
