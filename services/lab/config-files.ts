@@ -90,10 +90,9 @@ function coordinatorConfig(plan: LabPlan, directory: LabDirectory, host: Host): 
     fabric: [...fabricPrefixes],
     publicPrefixes: [...publicPrefixes],
     probeSource,
-    addresses: instances.flatMap(({ name: instance }, index) => {
-      const address = firstPublicAddresses[index];
-      return address === undefined ? [] : [{ address, instance }];
-    }),
+    addresses: firstPublicAddresses
+      .slice(0, instances.length)
+      .map((address, index) => ({ address, instance: instances[index]?.name })),
     store: { replicas: replicasOf(plan) },
     gossip: gossip(plan, host),
     admin,

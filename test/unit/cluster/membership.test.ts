@@ -1,3 +1,5 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
 import { gossipField } from "../../../src/cluster/config.ts";
@@ -38,6 +40,15 @@ function join(name: string, { resolve, ...section }: Wish = {}): Promise<Cluster
     config,
     ...(resolve && { resolve }),
   });
+}
+
+/** In a process of its own, so that it can crash. */
+async function startMember(name: string, seed: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ["test/system/gossip-member.ts", name, "baton", seed], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(child.stdout, "data");
+  return child;
 }
 
 const soon = (what: string, condition: () => boolean): Promise<boolean> =>
@@ -122,6 +133,28 @@ describe("the membership", { timeout: 30_000 }, () => {
       });
     }
     expect(addresses[0]).not.toBe(addresses[1]);
+  });
+
+  it("takes a member that crashed back from another address, some time after its death, and names the clash", async () => {
+    await using one = await join("one");
+    const stop = new AbortController();
+    const conflicts: string[] = [];
+    const reading = (async () => {
+      for await (const change of one.changes(stop.signal))
+        if (change.kind === "conflict") conflicts.push(change.claimant);
+    })().catch(() => undefined);
+    const crashed = await startMember("two", one.self.gossip);
+    await soon("two at one", () => stateAt(one, "two") === "alive");
+    await using two = await join("two", { seeds: [one.self.gossip] });
+    await soon("the clash", () => conflicts.includes(two.self.gossip));
+    expect(one.members().find(({ name }) => name === "two")?.gossip).not.toBe(two.self.gossip);
+    crashed.kill("SIGKILL");
+    await soon("two from its new address", () => {
+      const known = one.members().find(({ name }) => name === "two");
+      return known?.state === "alive" && known.gossip === two.self.gossip;
+    });
+    stop.abort();
+    await reading;
   });
 
   it("keeps members of another label or another key apart", async () => {
