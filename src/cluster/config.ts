@@ -10,6 +10,7 @@ import { encryptionModes, labelBytesMax } from "../gossip/edge/envelope.ts";
 import { isKey, keyBytes, keysMax } from "../gossip/edge/keyring.ts";
 import { listenField } from "../rpc/config-fields.ts";
 import { endpointForms, parseEndpoint } from "../rpc/endpoint.ts";
+import { loadSources } from "./load.ts";
 
 /** Any of them will do; with more, a start only asks more of those that are away. */
 export const seedsMax = 64;
@@ -61,6 +62,12 @@ export const gossipField = z
       .max(labelBytesMax)
       .default("baton"),
     encryption: encryptionField.prefault({}),
+    /** What its load is the highest of: load.ts. Without `host` where several members share a host's processors. */
+    load: z
+      .array(z.enum(loadSources))
+      .min(1)
+      .max(loadSources.length)
+      .default([...loadSources]),
     /** What placement goes by, as zone: told to all members. */
     labels: z
       .record(

@@ -11,6 +11,9 @@
 import { cpus } from "node:os";
 import { type EventLoopUtilization, type IntervalHistogram, monitorEventLoopDelay, performance } from "node:perf_hooks";
 
+export const loadSources = ["loop", "host", "delay"] as const;
+export type LoadSource = (typeof loadSources)[number];
+
 export interface LoadSample {
   /** 0 to 1. */
   readonly loop: number;
@@ -27,8 +30,9 @@ const halfLifeMs = 5_000;
 const resolutionMs = 10;
 const nsPerMs = 1_000_000;
 
-export function loadOf({ loop, host, delayMs }: LoadSample): number {
-  return Math.min(1, Math.max(0, loop, host, delayMs / delayFullMs));
+export function loadOf({ loop, host, delayMs }: LoadSample, sources: readonly LoadSource[]): number {
+  const shares: Record<LoadSource, number> = { loop, host, delay: delayMs / delayFullMs };
+  return Math.min(1, Math.max(0, ...sources.map((source) => shares[source])));
 }
 
 /** `before` undefined: nothing was measured yet. */

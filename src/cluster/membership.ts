@@ -160,7 +160,7 @@ export class ClusterMembership implements Membership, AsyncDisposable {
   }
 
   async #measure(signal: AbortSignal): Promise<void> {
-    const clock = this.#options.clock ?? systemClock;
+    const { clock = systemClock, section } = this.#options;
     using meter = new LoadMeter();
     let load: number | undefined;
     let atMs = clock.monotonicMs();
@@ -168,7 +168,7 @@ export class ClusterMembership implements Membership, AsyncDisposable {
       for (;;) {
         await sleep(loadIntervalMs, signal);
         const nowMs = clock.monotonicMs();
-        load = smoothed(load, loadOf(meter.sample()), nowMs - atMs);
+        load = smoothed(load, loadOf(meter.sample(), section.load), nowMs - atMs);
         atMs = nowMs;
         this.#load = load;
         this.#gossip.setLoad(load);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { LoadMeter, loadOf, smoothed } from "../../../src/cluster/load.ts";
+import { LoadMeter, loadOf, loadSources, smoothed } from "../../../src/cluster/load.ts";
 import { sleep } from "../../../src/runtime/retry.ts";
 
 const idle = { loop: 0, host: 0, delayMs: 0 };
@@ -7,12 +7,13 @@ const signal = AbortSignal.timeout(20_000);
 
 describe("a load", () => {
   it("is the share in use of what will be run out of first, from 0 to 1", () => {
-    expect(loadOf(idle)).toBe(0);
-    expect(loadOf({ ...idle, loop: 0.7, host: 0.2 })).toBe(0.7);
-    expect(loadOf({ ...idle, loop: 0.1, host: 0.9 })).toBe(0.9);
-    expect(loadOf({ ...idle, delayMs: 125 })).toBe(0.5);
-    expect(loadOf({ loop: 1, host: 1, delayMs: 4_000 })).toBe(1);
-    expect(loadOf({ ...idle, delayMs: -1 })).toBe(0);
+    expect(loadOf(idle, loadSources)).toBe(0);
+    expect(loadOf({ ...idle, loop: 0.7, host: 0.2 }, loadSources)).toBe(0.7);
+    expect(loadOf({ ...idle, loop: 0.1, host: 0.9 }, loadSources)).toBe(0.9);
+    expect(loadOf({ ...idle, delayMs: 125 }, loadSources)).toBe(0.5);
+    expect(loadOf({ loop: 1, host: 1, delayMs: 4_000 }, loadSources)).toBe(1);
+    expect(loadOf({ ...idle, delayMs: -1 }, loadSources)).toBe(0);
+    expect(loadOf({ ...idle, loop: 0.1, host: 0.9 }, ["loop", "delay"])).toBe(0.1);
   });
 
   it("is the first sample, and then follows with a weight that halves in five seconds", () => {
