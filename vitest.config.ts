@@ -7,8 +7,13 @@ if (Number(process.versions.node.split(".")[0]) < nodeMajor)
     `baton runs on Node ${nodeMajor}, and this is ${process.version}: use  npm test , or put node_modules/.bin first on PATH`,
   );
 
-/** Minutes each: chaos in every phase, and figures with 100,000 flows. `npm run soak` runs them. */
-const long = ["test/system/away.test.ts", "test/system/many-flows*.test.ts", "test/system/flow-events.test.ts"];
+/** Minutes each: chaos in every phase, figures with 100,000 flows, rules taken out of the gossip, datagrams by the million. `npm run soak` runs them. */
+const long = [
+  "test/system/away.test.ts",
+  "test/system/many-flows*.test.ts",
+  "test/system/flow-events.test.ts",
+  "test/soak/*.test.ts",
+];
 
 /** For what hangs, not for what is slow: many tests start processes, and a loaded machine takes its time with those. */
 const patient = { testTimeout: 60_000, hookTimeout: 60_000 };

@@ -1,5 +1,6 @@
 /** The coordinator's calls, with those about members and shards that need trackers and the stream as well. */
 import type { NatsBus } from "../../src/bus/nats.ts";
+import type { Membership } from "../../src/cluster/membership.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
 import { flowStreamName, flowSubject } from "../../src/flow/events.ts";
 import type { Assignment } from "../../src/placement/assignment.ts";
@@ -16,7 +17,7 @@ export interface ClusterCallsOptions {
   readonly trackers: TrackerClient;
   readonly trackerEndpoints: readonly string[];
   readonly bus: NatsBus;
-  readonly self: { readonly name: string; readonly endpoint: string };
+  readonly membership: Membership;
 }
 
 const askDeadlineMs = 2_000;
@@ -44,7 +45,7 @@ export class ClusterCalls {
       removeInstance: (name, by) => coordinator.removeInstance(name, by),
       listGateways: () => coordinator.listGateways(),
       removeGateway: (name, by) => coordinator.removeGateway(name, by),
-      listMembers: () => this.#members(),
+      listMembers: async () => this.#members(),
       listShards: (signal) => this.#shards(signal),
       moveShard: async () => ({
         ok: false,
@@ -64,13 +65,11 @@ export class ClusterCalls {
     return first;
   }
 
-  async #members(): Promise<Reply<readonly MemberView[]>> {
-    const { coordinator, self } = this.#options;
+  #members(): Reply<readonly MemberView[]> {
+    const { coordinator, membership } = this.#options;
     const leader = coordinator.leader;
     if (leader === undefined) return { ok: false, error: coordinator.notLeader() };
-    const asked = await this.#ask(AbortSignal.timeout(askDeadlineMs));
-    const [assignment] = asked.values();
-    return { ok: true, value: membersOf(self, leader, assignment, new Set(asked.keys())) };
+    return { ok: true, value: membersOf(membership.members(), leader) };
   }
 
   async #shards(signal: AbortSignal): Promise<Reply<readonly ShardView[]>> {

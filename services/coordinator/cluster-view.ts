@@ -1,22 +1,18 @@
-/** Members and shards, as far as a cluster without gossip can tell: what is connected, and what the trackers say. */
+/** Members, by gossip and by their streams; shards, as the trackers say. */
+import { addressOf } from "../../src/cluster/events.ts";
+import type { ClusterMember } from "../../src/cluster/membership.ts";
 import type { Leader } from "../../src/coordinator/leader.ts";
-import { type Assignment, holdersOf } from "../../src/placement/assignment.ts";
+import type { Assignment } from "../../src/placement/assignment.ts";
 import { shardOf } from "../../src/placement/shard.ts";
 import type { MemberView, ShardView } from "../../src/rpc/cluster-codec.ts";
 import type { FlowCounts } from "../../src/rpc/tracker-client.ts";
 
-/** `assignment` absent: no tracker has answered. */
-export function membersOf(
-  self: { readonly name: string; readonly endpoint: string },
-  leader: Leader,
-  assignment: Assignment | undefined,
-  answering: ReadonlySet<string>,
-): readonly MemberView[] {
-  const trackers = new Map(
-    (assignment?.holders ?? [])
-      .flatMap((_, shard) => holdersOf(assignment as Assignment, shard))
-      .map((t) => [t.name, t]),
-  );
+/** Trackers and coordinators gossip; plain agents and gateways are known by their stream to the leader. */
+export function membersOf(gossiping: readonly ClusterMember[], leader: Leader): readonly MemberView[] {
+  const members = gossiping.map((member) => {
+    const { name, roles, state, load } = member;
+    return { name, roles, address: addressOf(member), state, load };
+  });
   const nodes = [...leader.cluster.nodes.values()].map(({ name, kind, connected }) => ({
     name,
     roles: [kind],
@@ -24,18 +20,7 @@ export function membersOf(
     state: connected ? ("alive" as const) : ("dead" as const),
     load: 0,
   }));
-  const named = [...trackers.values()].map(({ name, endpoint }) => ({
-    name,
-    roles: ["tracker"],
-    address: endpoint,
-    state: answering.has(endpoint) ? ("alive" as const) : ("dead" as const),
-    load: 0,
-  }));
-  return [
-    { name: self.name, roles: ["coordinator"], address: self.endpoint, state: "alive", load: 0 },
-    ...named,
-    ...nodes,
-  ];
+  return [...members.toSorted((a, b) => (a.name < b.name ? -1 : 1)), ...nodes];
 }
 
 /** `last`: sequence of each shard's newest message in the stream; lag is counted in messages of the whole stream. */

@@ -1,5 +1,6 @@
 /** Configuration of a coordinator. */
 import { z } from "zod";
+import { gossipField } from "../../src/cluster/config.ts";
 import { shardsMax } from "../../src/flow/events.ts";
 import {
   addressField,
@@ -58,6 +59,8 @@ export const coordinatorConfigSchema = z.strictObject({
       streamBytesMax: z.int().min(1_048_576).default(gibibyte),
     })
     .prefault({}),
+  /** Its place among the members: src/cluster/config.ts. */
+  gossip: gossipField,
   admin: z.strictObject({ listen: listenField }).optional(),
   log: z.strictObject({ level: z.enum(logLevels).default("info") }).prefault({}),
 });

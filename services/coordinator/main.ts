@@ -1,6 +1,8 @@
 /** A coordinator's process: the store, the trackers, the answers. */
 import { randomBytes } from "node:crypto";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
+import { ClusterEvents, clusterStream } from "../../src/cluster/events.ts";
+import { ClusterMembership } from "../../src/cluster/membership.ts";
 import { Coordinator } from "../../src/coordinator/coordinator.ts";
 import { KvBucket } from "../../src/coordinator/kv.ts";
 import type { EventPort } from "../../src/coordinator/ports.ts";
@@ -88,13 +90,16 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     log,
   });
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
-  const calls = new ClusterCalls({
-    coordinator,
-    trackers,
-    trackerEndpoints: config.trackers,
-    bus,
-    self: { name: config.name, endpoint },
+  const { name, gossip: section } = config;
+  await using membership = await ClusterMembership.join({
+    name,
+    roles: ["coordinator"],
+    services: { grpc: endpoint },
+    section,
+    log,
   });
+  membership.register(metrics.registry);
+  const calls = new ClusterCalls({ coordinator, trackers, trackerEndpoints: config.trackers, bus, membership });
   const ready = (): string[] => reasonsNotReady(bus, coordinator);
   await using _server = await serveGrpc({
     endpoints: config.listen,
@@ -108,7 +113,14 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   });
   await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
   log.info({ version, endpoint }, "started");
-  const publishing = publish(config, bus, feed, log, signal);
+  const events = new ClusterEvents({
+    membership,
+    term: () => coordinator.leader?.term,
+    bus,
+    clock: systemClock,
+    log,
+  });
+  const publishing = publish(config, bus, [feed, events], log, signal);
   await coordinator.run(signal);
   await publishing;
 }
@@ -162,7 +174,7 @@ async function openBucket(
 async function publish(
   config: CoordinatorConfig,
   bus: NatsBus,
-  feed: RemapFeed,
+  feeds: readonly { run(signal: AbortSignal): Promise<void> }[],
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
@@ -175,6 +187,7 @@ async function publish(
   const streams = [
     { name: remapStreamName, subjects: ["baton.remaps.*"], ...limits },
     { name: auditStreamName, subjects: ["baton.audit.*"], ...limits },
+    { ...clusterStream, replicas: config.store.replicas },
   ];
   try {
     for (const stream of streams)
@@ -184,7 +197,7 @@ async function publish(
         maxMs: retryMaxMs,
         onError: (error) => log.warn({ error, stream: stream.name }, "a stream is not there yet"),
       });
-    await feed.run(signal);
+    await Promise.all(feeds.map((feed) => feed.run(signal)));
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
   }

@@ -7,6 +7,7 @@ import type { HealthPort } from "./readiness.ts";
 
 const coordinatorPort = 7400;
 const trackerPort = 7410;
+const gossipPort = 7420;
 const adminPort = 9464;
 const natsPort = 4222;
 const natsClusterPort = 6222;
@@ -74,6 +75,7 @@ function trackerConfig(plan: LabPlan, directory: LabDirectory, host: Host): obje
     nats: natsClient(plan),
     dataDirectory: directory.data(host.name),
     stream: { replicas: replicasOf(plan) },
+    gossip: gossip(plan, host),
     admin,
   };
 }
@@ -88,13 +90,27 @@ function coordinatorConfig(plan: LabPlan, directory: LabDirectory, host: Host): 
     fabric: [...fabricPrefixes],
     publicPrefixes: [...publicPrefixes],
     probeSource,
-    addresses: firstPublicAddresses.map((address, index) => ({ address, instance: instances[index]?.name })),
+    addresses: firstPublicAddresses
+      .slice(0, instances.length)
+      .map((address, index) => ({ address, instance: instances[index]?.name })),
     store: { replicas: replicasOf(plan) },
+    gossip: gossip(plan, host),
     admin,
   };
 }
 
 const admin = { listen: `127.0.0.1:${adminPort}` };
+
+/** Everybody is a seed: whoever is there first is found by the others. */
+function gossip(plan: LabPlan, host: Host): object {
+  return {
+    listen: `${fabricAddress(host)}:${gossipPort}`,
+    seeds: (["tracker", "coordinator"] as const).flatMap((role) => endpointsOf(plan, role, gossipPort)),
+    label: plan.options.name,
+    // Its machines share one host's processors: by `host` all would be as busy as the busiest.
+    load: ["loop", "delay"],
+  };
+}
 
 function natsClient(plan: LabPlan): { servers: string[] } {
   return { servers: endpointsOf(plan, "nats", natsPort) };

@@ -37,7 +37,9 @@ async function faultsOf(lab: OpenLab, coordinators: Coordinators): Promise<reado
       ...hostsOf(lab.plan, "gateway").flatMap(({ name }) =>
         gateways.get(name)?.current === true ? [] : [`${name} does not have the newest addresses`],
       ),
-      ...firstPublicAddresses.flatMap((address) => (addresses.has(address) ? [] : [`${address} is not mapped`])),
+      ...firstPublicAddresses
+        .slice(0, lab.plan.options.instances)
+        .flatMap((address) => (addresses.has(address) ? [] : [`${address} is not mapped`])),
     ];
   } catch (error) {
     if (error instanceof CallFailed) return [error.message];

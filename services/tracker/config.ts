@@ -1,5 +1,6 @@
 /** Configuration of a tracker. */
 import { z } from "zod";
+import { gossipField } from "../../src/cluster/config.ts";
 import { shardsMax } from "../../src/flow/events.ts";
 import { endpointField, listenField, nameField, natsField } from "../../src/rpc/config-fields.ts";
 import { logLevels } from "../../src/runtime/log.ts";
@@ -38,6 +39,8 @@ export const trackerConfigSchema = z
         settleMs: z.int().min(0).max(dayMs).default(10_000),
       })
       .prefault({}),
+    /** Its place among the members: src/cluster/config.ts. */
+    gossip: gossipField,
     admin: z.strictObject({ listen: listenField }).optional(),
     log: z.strictObject({ level: z.enum(logLevels).default("info") }).prefault({}),
   })

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { BusError } from "../../src/bus/bus.ts";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
+import { ClusterMembership } from "../../src/cluster/membership.ts";
 import { flowStreamName, flowSubjects } from "../../src/flow/events.ts";
 import { assignShards } from "../../src/placement/assignment.ts";
 import { serveGrpc } from "../../src/rpc/server.ts";
@@ -66,6 +67,8 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
   });
   const keeper = new StoreKeeper({ store, tracker, log, onFault: metrics.storeFailed });
   await keeper.begin();
+  await using membership = await joinCluster(config, log);
+  membership.register(metrics.registry);
   const ready = (): string[] => reasonsNotReady(bus, tracker, keeper);
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
   await using _server = await serveGrpc({
@@ -88,6 +91,12 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
     ended.abort();
     await keeping;
   }
+}
+
+async function joinCluster(config: TrackerConfig, log: Logger): Promise<ClusterMembership> {
+  const { name, trackers, gossip: section } = config;
+  const grpc = trackers.find((tracker) => tracker.name === name)?.endpoint ?? "";
+  return await ClusterMembership.join({ name, roles: ["tracker"], services: { grpc }, section, log });
 }
 
 function reasonsNotReady(bus: NatsBus, tracker: Tracker, keeper: StoreKeeper): string[] {

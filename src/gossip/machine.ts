@@ -48,6 +48,8 @@ export interface GossipMachine {
   dialFailed(id: number, nowMs: number): readonly Effect[];
   /** 0 to 1; told as a level, with hysteresis, and not more often than the configuration says. */
   setLoad(load: number, nowMs: number): readonly Effect[];
+  /** In place of those before; tried at once while nobody else is known. */
+  setSeeds(seeds: readonly MemberAddress[], nowMs: number): readonly Effect[];
   setMetadata(metadata: Uint8Array, nowMs: number): readonly Effect[];
   /** Tells the others; `departed` follows. Anything said of us afterwards is not refuted. */
   leave(nowMs: number): readonly Effect[];

@@ -14,13 +14,17 @@ export interface MemberMetadata {
 
 const version = 1;
 const pairsMax = 16;
-const textMax = 64;
+/** Characters of a key or value; an endpoint may be a path. */
+const textMax = 128;
 
 export type EncodedMetadata =
   | { readonly ok: true; readonly bytes: Uint8Array }
   | { readonly ok: false; readonly message: string };
 
 export function encodeMetadata({ roles, services, labels }: MemberMetadata): EncodedMetadata {
+  const pairs = [...Object.entries(services), ...Object.entries(labels)];
+  const long = pairs.find((pair) => pair.some((part) => part.length > textMax));
+  if (long !== undefined) return { ok: false, message: `${long[0]} has more than ${textMax} characters: shorten it` };
   const text = JSON.stringify([version, roles.map((role) => memberRoles.indexOf(role)), services, labels]);
   const bytes = new TextEncoder().encode(text);
   if (bytes.length <= metadataBytesMax) return { ok: true, bytes };

@@ -34,7 +34,7 @@ export class PushPull {
   readonly #roster: Roster;
   readonly #loads: LoadLane;
   readonly #sequence: Sequence;
-  readonly #seeds: readonly MemberAddress[];
+  #seeds: readonly MemberAddress[] = [];
   readonly #exchanges = new Map<number, Exchange>();
   #exchangeMs = Number.POSITIVE_INFINITY;
   #reconnectMs = Number.POSITIVE_INFINITY;
@@ -44,7 +44,7 @@ export class PushPull {
     this.#roster = roster;
     this.#loads = loads;
     this.#sequence = sequence;
-    this.#seeds = seeds.filter((seed) => seed !== roster.self.address);
+    this.#seeds = this.#withoutUs(seeds);
   }
 
   get nextMs(): number {
@@ -54,6 +54,13 @@ export class PushPull {
   start(nowMs: number): void {
     this.#exchangeMs = nowMs + this.#roster.random() * this.#intervalMs();
     this.#reconnectMs = nowMs;
+  }
+
+  setSeeds(seeds: readonly MemberAddress[], nowMs: number): void {
+    this.#seeds = this.#withoutUs(seeds);
+    if (!this.#isAlone() || this.#roster.isLeaving) return;
+    this.#retryMs = firstRetryMs;
+    this.#reconnectMs = Math.min(this.#reconnectMs, nowMs);
   }
 
   stop(): void {
@@ -144,6 +151,10 @@ export class PushPull {
     if (chosen === undefined) return;
     counters.reconnects++;
     this.#beginWith(chosen);
+  }
+
+  #withoutUs(seeds: readonly MemberAddress[]): readonly MemberAddress[] {
+    return seeds.filter((seed) => seed !== this.#roster.self.address);
   }
 
   #someSeeds(count: number): MemberAddress[] {

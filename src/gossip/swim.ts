@@ -147,6 +147,11 @@ export class Swim implements GossipMachine {
     return this.#settle(nowMs);
   }
 
+  setSeeds(seeds: readonly MemberAddress[], nowMs: number): readonly Effect[] {
+    this.#pushPull.setSeeds(seeds, nowMs);
+    return this.#settle(nowMs);
+  }
+
   setMetadata(metadata: Uint8Array, nowMs: number): readonly Effect[] {
     this.#roster.announce({ ...this.#roster.self, metadata }, nowMs);
     return this.#settle(nowMs);

@@ -20,8 +20,8 @@ const foundCharactersMax = 60;
 /** YAML aliases that are followed; none is needed. */
 const aliasesMax = 100;
 
-/** The last part of a path whose value must not appear in an error, or in print. */
-const secretName = /password|secret|token|credential|seed|key$/i;
+/** A part of a path whose value must not appear in an error, or in print. Seeds of a gossip are addresses. */
+const secretName = /password|secret|token|credential|seed$|keys?$/i;
 /** As in nats://user:password@host. */
 const userInUrl = /\/\/[^/@]+@/;
 const hidden = "(hidden)";
@@ -111,6 +111,8 @@ function expectation(issue: z.core.$ZodIssue): string {
       return `${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}${unitOf(issue.origin)}`;
     case "invalid_format":
       return issue.pattern === undefined ? issue.format : `text like ${issue.pattern}`;
+    case "invalid_key":
+      return `a name of ${issue.issues.map(expectation).join(" and ")}`;
     case "invalid_union":
       return issue.errors.map((errors) => errors.map(expectation).join(" and ")).join(", or ") || "another value";
     default:
@@ -145,7 +147,7 @@ function offsetOf(document: Document, path: Path): number {
 
 function show(value: unknown, path: Path): string {
   if (value === undefined) return "nothing";
-  if (secretName.test(String(path.at(-1) ?? ""))) return "a value that is not shown";
+  if (path.some((part) => secretName.test(String(part)))) return "a value that is not shown";
   const text = JSON.stringify(value) ?? String(value);
   return text.length <= foundCharactersMax ? text : `${text.slice(0, foundCharactersMax)}…`;
 }

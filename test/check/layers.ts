@@ -2,8 +2,8 @@
  * Which rooms may import what: the arrows of ARCHITECTURE.md as a rule. Pure; check.ts gives it the files.
  *
  *   pure      flow, node, placement, inventory, remap, dataplane   decide; touch nothing
- *   world     kernel, bus, rpc, runtime, tracker, coordinator      touch the machine, or speak to others
- *             gossip/edge
+ *   world     kernel, bus, rpc, runtime, cluster, tracker,         touch the machine, or speak to others
+ *             coordinator, gossip/edge
  *   services  agent, gateway, tracker, coordinator, cli, lab       put both together
  */
 
@@ -20,7 +20,7 @@ export interface Violation {
 }
 
 const pureRooms = ["flow", "node", "placement", "inventory", "remap", "dataplane", "gossip"];
-const worldRooms = ["kernel", "bus", "rpc", "runtime", "tracker", "coordinator"];
+const worldRooms = ["kernel", "bus", "rpc", "runtime", "cluster", "tracker", "coordinator"];
 
 /** The sockets and the clock around the pure machine of gossip, which it may not import. */
 const gossipEdge = "src/gossip/edge/";

@@ -50,6 +50,30 @@ describe("the wire form of gossip", () => {
     );
   });
 
+  it("refuses an overflowing compound: more messages than it has, lengths beyond its end, bytes after the last", () => {
+    const two = encodePacket([
+      { kind: "ack", sequence: 7 },
+      { kind: "ping", sequence: 8, target: "one" },
+    ]);
+    const changed = (at: number, value: number): Buffer => {
+      const bytes = Buffer.from(two);
+      bytes[at] = value;
+      return bytes;
+    };
+    expect(decodePacket(two)).toMatchObject({ ok: true, value: [{ kind: "ack" }, { kind: "ping" }] });
+    const overflowing = {
+      "a third message": changed(0, 3),
+      "all that a count can say": changed(0, 255),
+      "fewer messages than there are": changed(0, 1),
+      "a first message as long as can be said": changed(1, 255),
+      "a first message that reaches into the second": changed(2, (two[2] ?? 0) + 1),
+      "a text longer than its message": changed(two.length - 4, 255),
+      "a byte after the last": Buffer.concat([two, Buffer.alloc(1)]),
+    };
+    for (const [what, bytes] of Object.entries(overflowing))
+      expect({ what, ok: decodePacket(bytes).ok }).toEqual({ what, ok: false });
+  });
+
   it("reads on or refuses when a byte is another, and stays within the bounds", () => {
     fc.assert(
       fc.property(

@@ -54,6 +54,7 @@ class Bench implements AsyncDisposable {
     const cleanup = new AsyncDisposableStack();
     const nats = cleanup.use(await startNatsServer());
     const trackerEndpoint = `127.0.0.1:${await freePort()}`;
+    const seed = `127.0.0.1:${await freePort()}`;
     const directory = await mkdtemp(join(tmpdir(), "baton-tracker-data-"));
     cleanup.defer(() => rm(directory, { recursive: true, force: true }));
     const tracker = cleanup.use(
@@ -64,6 +65,7 @@ class Bench implements AsyncDisposable {
         nats: { servers: nats.servers },
         dataDirectory: directory,
         rebuild: { settleMs: 100 },
+        gossip: { listen: seed },
       }),
     );
     tracker.start();
@@ -80,6 +82,7 @@ class Bench implements AsyncDisposable {
         publicPrefixes: ["203.0.113.0/24"],
         addresses: [{ address: publicA, instance: "vm-a" }],
         leaseMs,
+        gossip: { seeds: [seed] },
       };
       const coordinator = cleanup.use(await ServiceProcess.create("coordinator", config));
       coordinator.start();

@@ -1,10 +1,10 @@
-/** A member in a process of its own: `node gossip-member.ts NAME SEED...`. Says where it listens, then what it hears. */
+/** A member in a process of its own: `node gossip-member.ts NAME LABEL SEED...`. Says where it listens, then what it hears. */
 import { lanConfig } from "../../src/gossip/config.ts";
 import { Gossip } from "../../src/gossip/edge/node.ts";
 import { openSockets } from "../../src/gossip/edge/sockets.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 
-const [name = "", ...seeds] = process.argv.slice(2);
+const [name = "", label = "", ...seeds] = process.argv.slice(2);
 const transport = await openSockets({ host: "127.0.0.1", port: 0 });
 const gossip = new Gossip(
   {
@@ -12,7 +12,7 @@ const gossip = new Gossip(
     name,
     metadata: new Uint8Array(),
     seeds,
-    envelope: { label: "system-test", mode: "off", keyring: undefined },
+    envelope: { label, mode: "off", keyring: undefined },
     clock: systemClock,
     random: Math.random,
   },

@@ -12,7 +12,7 @@ interface Process {
 const running: Process[] = [];
 
 function start(name: string, ...seeds: string[]): Process {
-  const child = spawn(process.execPath, ["test/system/gossip-member.ts", name, ...seeds], {
+  const child = spawn(process.execPath, ["test/system/gossip-member.ts", name, "system-test", ...seeds], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const lines: string[] = [];

@@ -8,12 +8,18 @@ export const keyBytes = 32;
 
 /** More than two are seldom wanted, and each is tried on packets that none of them made. */
 export const keysMax = 4;
+const keyPattern = /^[A-Za-z0-9+/]{43}=$/;
 const nonceBytes = 12;
 const tagBytes = 16;
 
 /** What encryption adds. */
 export const sealBytes = nonceBytes + tagBytes;
 const algorithm = "aes-256-gcm";
+
+/** Base64 of {@link keyBytes} bytes, and nothing that a lenient reader would skip. */
+export function isKey(text: string): boolean {
+  return keyPattern.test(text) && Buffer.from(text, "base64").toString("base64") === text;
+}
 
 export class Keyring {
   readonly #keys: readonly Buffer[];
@@ -26,14 +32,13 @@ export class Keyring {
   static parse(keys: readonly string[]): { ok: true; value: Keyring } | { ok: false; message: string } {
     if (keys.length === 0 || keys.length > keysMax)
       return { ok: false, message: `${keys.length} keys: 1 to ${keysMax} are wanted` };
-    const parsed = keys.map((key) => Buffer.from(key, "base64"));
-    const bad = parsed.findIndex((key) => key.length !== keyBytes);
+    const bad = keys.findIndex((key) => !isKey(key));
     if (bad >= 0)
       return {
         ok: false,
         message: `key ${bad + 1} is not base64 of ${keyBytes} bytes: make one with  openssl rand -base64 32`,
       };
-    return { ok: true, value: new Keyring(parsed) };
+    return { ok: true, value: new Keyring(keys.map((key) => Buffer.from(key, "base64"))) };
   }
 
   /** `context` is not encrypted, but can't be changed. */

@@ -26,6 +26,11 @@ const counted: readonly Counted[] = [
   { name: "deaths_total", help: "Members concluded to be dead", read: ({ counters }) => counters.deaths },
   { name: "refutations_total", help: "Accusations of ourselves refuted", read: ({ counters }) => counters.refutations },
   { name: "conflicts_total", help: "Claims of a name that is taken", read: ({ counters }) => counters.conflicts },
+  {
+    name: "members_refused_total",
+    help: "Members that were one too many, or speak no version that we speak",
+    read: ({ counters }) => counters.refusedMembers,
+  },
   { name: "stalls_total", help: "Steps late by our own fault", read: ({ counters }) => counters.stalls },
   { name: "push_pulls_total", help: "Views compared over TCP", read: ({ counters }) => counters.pushPulls },
   {

@@ -115,6 +115,11 @@ export class Gossip implements AsyncDisposable {
     this.#carryOut(this.#machine.setLoad(load, this.#nowMs()));
   }
 
+  /** Tried from now on, in place of those before. */
+  setSeeds(seeds: readonly MemberAddress[]): void {
+    this.#carryOut(this.#machine.setSeeds(seeds, this.#nowMs()));
+  }
+
   setMetadata(metadata: Uint8Array): void {
     this.#carryOut(this.#machine.setMetadata(metadata, this.#nowMs()));
   }

@@ -20,6 +20,11 @@ interface ComposeService {
   readonly depends_on?: readonly string[];
 }
 
+interface ListenConfig {
+  readonly listen?: readonly string[];
+  readonly gossip?: { readonly listen: string };
+}
+
 interface Compose {
   readonly services: Readonly<Record<string, ComposeService>>;
   readonly volumes: Readonly<Record<string, unknown>>;
@@ -35,7 +40,7 @@ const schemas: Readonly<Record<string, z.ZodType>> = {
 const compose = parse(readFileSync(join(repositoryRoot, "compose.yaml"), "utf8"), { merge: true }) as Compose;
 const ours = Object.entries(compose.services).filter(([, { image }]) => image === "baton");
 
-function configOf({ command }: ComposeService): { readonly listen?: readonly string[] } {
+function configOf({ command }: ComposeService): ListenConfig {
   const name = command[2]?.replace(/^\/etc\/baton\//, "") ?? "";
   return parse(readFileSync(join(repositoryRoot, "packaging/compose", name), "utf8"));
 }
@@ -61,7 +66,10 @@ describe("compose.yaml", () => {
   });
 
   it.each(ours)("publishes the ports that %s listens on, unless it has its host's network", (_, service) => {
-    const listening = (configOf(service).listen ?? []).map((endpoint) => endpoint.split(":").at(-1));
+    const { listen = [], gossip } = configOf(service);
+    const portOf = (endpoint: string): string => endpoint.split(":").at(-1) ?? "";
+    const gossiping = gossip === undefined ? [] : [portOf(gossip.listen), `${portOf(gossip.listen)}/udp`];
+    const listening = [...listen.map(portOf), ...gossiping];
     const published = (service.ports ?? []).map((mapping) => mapping.split(":")[1]);
     expect(published).toEqual(listening);
     if (service.network_mode === "host") expect(published).toEqual([]);

@@ -19,9 +19,49 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 
-/** The cluster's own state. */
+/**
+ * The cluster's own state.
+ *
+ * Its changes are messages on NATS, in the stream BATON_CLUSTER (kept for seven days, 64 MiB at most). Each is one JSON
+ * object in UTF-8, on the subject `baton.cluster.<event>`:
+ *
+ *   {"event": "member-dead", "at": "2026-01-31T12:00:00.000Z", "term": 3, "by": "coordinator1", "member": {
+ *     "name": "tracker2", "roles": ["tracker"], "address": "10.77.0.32:7410", "state": "dead", "load": 0.14,
+ *     "services": {"grpc": "10.77.0.32:7410"}, "labels": {"zone": "a"}, "cpus": 8, "memoryMiB": 16000,
+ *     "gossip": "10.77.0.32:7420", "incarnation": 4}}
+ *
+ *   member-joined   new, or back after it was dead or had left
+ *   member-updated  its address, services or labels are others than before
+ *   member-suspect  it has not answered somebody
+ *   member-alive    was suspect, and has shown that it lives
+ *   member-dead     it has not: others concluded its death
+ *   member-left     it said that it goes
+ *   members         all of them, in "members" instead of "member"
+ *
+ * "at" is when the publisher heard of it, "term" the publisher's term as leader, "by" its name. name, roles, address,
+ * state and load are those of Member below. cpus and memoryMiB are left out where the member does not tell. The
+ * incarnation is raised by the member alone; the higher one is the newer word about it.
+ *
+ * A subscriber can rely on this. The leading coordinator publishes, in the order in which it heard, within about a second.
+ * One change (event, name, gossip address, incarnation) is stored once. A new leader first publishes what it heard within
+ * the minute before and nobody had published, then `members`; `members` also follows where it has missed changes. So
+ * whoever holds a `members` and applies what follows knows what the leader believes, but for loads, whose changes are not
+ * published. What happened while nobody led for longer than a minute is only in the next `members`. Belief is not truth:
+ * a member that is cut off is dead to the others until it is heard again, and then `member-joined` follows.
+ *
+ * Subscribers should ignore events and fields that they don't know.
+ */
 
-export const MemberState = { UNSPECIFIED: 0, ALIVE: 1, SUSPECT: 2, DEAD: 3, LEFT: 4 } as const;
+export const MemberState = {
+  UNSPECIFIED: 0,
+  ALIVE: 1,
+  /** SUSPECT - It has not answered somebody, and has seconds to say that it lives. */
+  SUSPECT: 2,
+  /** DEAD - It has not said so; or, of an agent or gateway: its stream is down. */
+  DEAD: 3,
+  /** LEFT - It said that it goes. */
+  LEFT: 4,
+} as const;
 
 export type MemberState = typeof MemberState[keyof typeof MemberState];
 
@@ -72,12 +112,15 @@ export function memberStateToJSON(object: MemberState): string {
   }
 }
 
+/** Trackers and coordinators as the leading coordinator's gossip has them, agents and gateways by their streams to it. */
 export interface Member {
   name: string;
+  /** coordinator, tracker, agent, gateway */
   roles: string[];
+  /** Endpoint of its calls; empty where it answers none. */
   address: string;
   state: MemberState;
-  /** 0 to 1 */
+  /** 0 (idle) to 1, in eight levels, at most half a minute old; 0 for agents and gateways. */
   load: number;
 }
 
