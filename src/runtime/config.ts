@@ -60,9 +60,14 @@ export function parseConfig<T>(
 /** The configuration as a file that would be read as the same one, but for its secrets. */
 export function printConfig<T>(schema: z.ZodType<T>, value: T): string {
   return stringify(z.encode(schema, value), (key, setting: unknown) => {
-    if (secretName.test(String(key)) && setting !== undefined) return hidden;
+    if (secretName.test(String(key)) && !isEmpty(setting)) return hidden;
     return typeof setting === "string" ? setting.replace(userInUrl, `//${hidden}@`) : setting;
   });
+}
+
+/** There is no secret in nothing, and a file that says so can be read again. */
+function isEmpty(setting: unknown): boolean {
+  return setting === undefined || (Array.isArray(setting) && setting.length === 0);
 }
 
 /** Sections on the way are made; where something else stands there, it stays, and the schema will say so. */

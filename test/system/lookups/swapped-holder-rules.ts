@@ -6,7 +6,7 @@ import * as right from "../../../src/dataplane/holder-rules.ts";
 import type { Chain, RuleScope } from "../../../src/dataplane/rule-scope.ts";
 import type { AgentAddress, Link } from "../../../src/node/state.ts";
 
-export const { toOwner, returnSources, ownPorts } = right;
+export const { toOwner, returnSources, probesUnmarked, ownPorts } = right;
 
 export function fromOwner(scope: RuleScope, link: Link): string[] {
   return right.fromOwner(scope, link).filter((rule) => !/update @(?:learnt|half)_/.test(rule));

@@ -137,6 +137,7 @@ describe("a printed configuration", () => {
     at: z.codec(z.string(), z.number(), { decode: Number, encode: String }),
     size: z.int().default(3),
     nats: z.strictObject({ servers: z.array(z.string()), password: z.string().optional() }),
+    keys: z.array(z.string()).default([]),
   });
   const text = "name: gw1\nat: '7'\nnats: { servers: ['nats://me:x@a:1', b], password: x }\n";
 
@@ -147,6 +148,7 @@ describe("a printed configuration", () => {
     const again = printConfig(printed, loaded.value);
     expect(parseConfig(printed, { file: "f", text: again, env: {} })).toEqual(loaded);
     expect(again).toContain("size: 3");
+    expect(again).toContain("keys: []");
   });
 
   it("hides what is named like a secret, and who logs in in an URL", () => {
