@@ -21,7 +21,7 @@ import {
 const minuteMs = 60_000;
 const checkTimeoutMs = 2 * minuteMs;
 const unitTimeoutMs = 6 * minuteMs;
-const systemTimeoutMs = 25 * minuteMs;
+const systemTimeoutMs = 30 * minuteMs;
 /** With more failed files than this, it is not the machine. */
 const secondTriesMax = 4;
 

@@ -165,7 +165,9 @@ describe("the services of a cluster", () => {
     const [command = "", ...inside] = fixture.inside("coordinator1");
     const result = await tryCommand(command, [...inside, program, "coordinator", "--config", configOf("coordinator1")]);
     expect(result.code).toBe(1);
-    expect(result.stderr).toMatch(/^baton coordinator: gossip\.listen 10\.77\.0\.41:7420: another process .*EADDRINUSE/m);
+    expect(result.stderr).toMatch(
+      /^baton coordinator: gossip\.listen 10\.77\.0\.41:7420: another process .*EADDRINUSE/m,
+    );
     expect(await ask("coordinator1", "/readyz")).toMatch(/^HTTP\/1\.1 200/);
   });
 
