@@ -1,0 +1,22 @@
+/** All that the next assignment is computed from. Who knows the same computes the same. */
+import type { Assignment } from "./assignment.ts";
+import type { Candidate } from "./candidate.ts";
+import type { LoadHistory } from "./load-history.ts";
+import type { PlacementPolicy } from "./policy.ts";
+
+export interface Situation {
+  readonly shards: number;
+  /** In any order; names are distinct. */
+  readonly candidates: readonly Candidate[];
+  readonly previous: Assignment | undefined;
+  /** Shard → the member that an operator wants its primary at. Ignored while that member is away or to stop. */
+  readonly pins: ReadonlyMap<number, string>;
+  readonly loads: LoadHistory;
+  /** By some clock that never goes back. */
+  readonly nowMs: number;
+  /** When the previous epoch came; absent: nobody remembers, so it is long ago. */
+  readonly epochAtMs?: number;
+  /** Shard → when its holders last changed; absent: long ago. */
+  readonly movedAtMs: ReadonlyMap<number, number>;
+  readonly policy: PlacementPolicy;
+}
