@@ -36,7 +36,7 @@ export function nextAssignment(situation: Situation): Placement {
   if (previous === undefined) assignAll(draft);
   else {
     repair(draft);
-    if (draft.moves.length === 0 && isPaceKept(situation)) rebalance(draft);
+    if (draft.moves.length === 0 && isCalm(draft)) rebalance(draft);
   }
   if (draft.moves.length === 0) return unchanged;
   return {
@@ -57,8 +57,11 @@ function assignAll(draft: Draft): void {
   }
 }
 
-function isPaceKept({ epochAtMs, nowMs, policy }: Situation): boolean {
-  return epochAtMs === undefined || nowMs - epochAtMs >= policy.moveIntervalMs;
+/** The last epoch is some time ago, and no holder is about to be declared dead. */
+function isCalm(draft: Draft): boolean {
+  const { epochAtMs, nowMs, policy } = draft.situation;
+  if (epochAtMs !== undefined && nowMs - epochAtMs < policy.moveIntervalMs) return false;
+  return [...draft.members.values()].every(({ state, name }) => state === "alive" || draft.copies(name) === 0);
 }
 
 /** What operators have pinned: it is in the epochs themselves, so that everybody knows it. */

@@ -31,7 +31,7 @@ export const defaultPolicy: PlacementPolicy = {
   reliefIntervalMs: 60_000,
   handoffMs: 30_000,
   handoffMaxMs: 600_000,
-  restMs: 300_000,
+  restMs: 120_000,
   overloadedMs: 30_000,
   calmMs: 600_000,
 };

@@ -1,0 +1,133 @@
+/**
+ * What one member remembers in order to decide: loads, when shards moved, whom it has seen. Pure: told of everything, the
+ * time included.
+ *
+ * All of it is lost with the process. So whoever has just started calls nobody gone whom it has never seen, and whoever is
+ * contradicted doubts itself: an epoch that gives shards to members that are gone here comes from somebody who sees them, and
+ * two halves of a parted gossip that can both write epochs must not take turns at it.
+ */
+import { type Assignment, holdersOf } from "./assignment.ts";
+import type { Candidate } from "./candidate.ts";
+import { foldLoads, type LoadHistory, noLoads } from "./load-history.ts";
+import { nextAssignment, type Placement, pinsOf } from "./next-assignment.ts";
+import { defaultPolicy, type PlacementPolicy } from "./policy.ts";
+
+export interface DeciderOptions {
+  readonly shards: number;
+  readonly policy?: PlacementPolicy;
+}
+
+/** Before the first epoch: how long nobody must have come or gone. */
+const quietMs = 3_000;
+/** How long a holder that was never seen is taken for one that gossip has not told of yet. */
+const unseenMs = 60_000;
+/** Names that are remembered; a cluster has far fewer members. */
+const seenMax = 4_096;
+/** How long a contradicted member leaves the gone where they are; doubled each time, up to the maximum. */
+const doubtInitialMs = 10_000;
+const doubtMaxMs = 600_000;
+/** Whoever was not contradicted for that long starts at the beginning again. */
+const doubtForgottenMs = 1_800_000;
+
+export class Decider {
+  readonly #options: DeciderOptions;
+  #candidates: readonly Candidate[] = [];
+  #loads: LoadHistory = noLoads;
+  #current: Assignment | undefined;
+  #epochAtMs: number | undefined;
+  #startedMs: number | undefined;
+  #changedMs = 0;
+  /** The longest unseen first. */
+  readonly #seen = new Set<string>();
+  #doubts = 0;
+  #doubtedAtMs = Number.NEGATIVE_INFINITY;
+  readonly #movedAtMs = new Map<number, number>();
+
+  constructor(options: DeciderOptions) {
+    this.#options = options;
+  }
+
+  get current(): Assignment | undefined {
+    return this.#current;
+  }
+
+  /** To be called now and then also when nothing has changed: that a load lasts is seen by nothing else. */
+  members(candidates: readonly Candidate[], nowMs: number): void {
+    this.#startedMs ??= nowMs;
+    if (!isSame(candidates, this.#candidates)) this.#changedMs = nowMs;
+    this.#candidates = candidates;
+    this.#loads = foldLoads(this.#loads, candidates, nowMs);
+    for (const { name } of candidates) {
+      this.#seen.delete(name);
+      this.#seen.add(name);
+    }
+    for (const name of this.#seen) {
+      if (this.#seen.size <= seenMax) break;
+      this.#seen.delete(name);
+    }
+  }
+
+  /** An older one than is known changes nothing. */
+  epoch(assignment: Assignment, nowMs: number): void {
+    const before = this.#current;
+    if (before !== undefined && assignment.epoch <= before.epoch) return;
+    if (before !== undefined) this.#compare(before, assignment, nowMs);
+    // Whether its copies are old or just being made is not known.
+    else for (const shard of assignment.holders.keys()) this.#movedAtMs.set(shard, nowMs);
+    this.#current = assignment;
+    this.#epochAtMs = nowMs;
+  }
+
+  decide(nowMs: number): Placement {
+    const { shards, policy = defaultPolicy } = this.#options;
+    const previous = this.#current;
+    if (previous === undefined && nowMs - this.#changedMs < quietMs) return { kind: "unchanged" };
+    return nextAssignment({
+      shards,
+      candidates: [...this.#candidates, ...this.#presumed(nowMs)],
+      previous,
+      pins: pinsOf(previous),
+      loads: this.#loads,
+      nowMs,
+      ...(this.#epochAtMs === undefined ? {} : { epochAtMs: this.#epochAtMs }),
+      movedAtMs: this.#movedAtMs,
+      policy,
+    });
+  }
+
+  #compare(before: Assignment, after: Assignment, nowMs: number): void {
+    const present = new Set(this.#candidates.map(({ name }) => name));
+    let isContradicted = false;
+    for (let shard = 0; shard < after.holders.length; shard++) {
+      const [had, has] = [before, after].map((it) => holdersOf(it, shard).map(({ name }) => name));
+      if (had?.join(" ") === has?.join(" ")) continue;
+      this.#movedAtMs.set(shard, nowMs);
+      isContradicted ||= has?.some((name) => had?.includes(name) === false && this.#isGone(name, present)) === true;
+    }
+    if (!isContradicted) return;
+    this.#doubts = nowMs - this.#doubtedAtMs >= doubtForgottenMs ? 1 : this.#doubts + 1;
+    this.#doubtedAtMs = nowMs;
+  }
+
+  #isGone(name: string, present: ReadonlySet<string>): boolean {
+    return this.#seen.has(name) && !present.has(name);
+  }
+
+  /** Holders that gossip does not tell of, and that are not gone for certain: they keep what they have. */
+  #presumed(nowMs: number): Candidate[] {
+    const present = new Set(this.#candidates.map(({ name }) => name));
+    const isNew = nowMs - (this.#startedMs ?? nowMs) < unseenMs;
+    const isInDoubt = nowMs - this.#doubtedAtMs < Math.min(doubtMaxMs, doubtInitialMs * 2 ** (this.#doubts - 1));
+    const trackers = this.#current?.holders.flatMap((_, shard) => holdersOf(this.#current as Assignment, shard)) ?? [];
+    const absent = new Map(trackers.filter(({ name }) => !present.has(name)).map((it) => [it.name, it]));
+    return [...absent.values()]
+      .filter(({ name }) => isInDoubt || (isNew && !this.#seen.has(name)))
+      .map((tracker) => ({ ...tracker, state: "suspect", hosting: "closed", load: 0, cpus: 1, memoryBytes: 0 }));
+  }
+}
+
+/** As to who is there; loads and states come and go. */
+function isSame(candidates: readonly Candidate[], others: readonly Candidate[]): boolean {
+  const names = new Set(others.map(({ name }) => name));
+  return candidates.length === names.size && candidates.every(({ name }) => names.has(name));
+}
