@@ -2,7 +2,7 @@
  * What one member remembers in order to decide: loads, when shards moved, whom it has seen. Pure: told of everything, the
  * time included.
  *
- * All of it is lost with the process. So whoever has just started calls nobody gone whom it has never seen, and whoever is
+ * All of it is lost with the process. So nobody is called gone who was never seen here, for a while; and whoever is
  * contradicted doubts itself: an epoch that gives shards to members that are gone here comes from somebody who sees them, and
  * two halves of a parted gossip that can both write epochs must not take turns at it.
  */
@@ -35,7 +35,7 @@ export class Decider {
   #loads: LoadHistory = noLoads;
   #current: Assignment | undefined;
   #epochAtMs: number | undefined;
-  #startedMs: number | undefined;
+  readonly #unseenSinceMs = new Map<string, number>();
   #changedMs = 0;
   /** The longest unseen first. */
   readonly #seen = new Set<string>();
@@ -53,7 +53,6 @@ export class Decider {
 
   /** To be called now and then also when nothing has changed: that a load lasts is seen by nothing else. */
   members(candidates: readonly Candidate[], nowMs: number): void {
-    this.#startedMs ??= nowMs;
     if (!isSame(candidates, this.#candidates)) this.#changedMs = nowMs;
     this.#candidates = candidates;
     this.#loads = foldLoads(this.#loads, candidates, nowMs);
@@ -74,6 +73,7 @@ export class Decider {
     if (before !== undefined) this.#compare(before, assignment, nowMs);
     // Whether its copies are old or just being made is not known.
     else for (const shard of assignment.holders.keys()) this.#movedAtMs.set(shard, nowMs);
+    this.#noteUnseen(assignment, nowMs);
     this.#current = assignment;
     this.#epochAtMs = nowMs;
   }
@@ -109,6 +109,20 @@ export class Decider {
     this.#doubtedAtMs = nowMs;
   }
 
+  /** As a holder; gossip may only be late with it. */
+  #isNewHere(name: string, nowMs: number): boolean {
+    return nowMs - (this.#unseenSinceMs.get(name) ?? nowMs) < unseenMs;
+  }
+
+  /** Holders that gossip has never told of, from when they are known as such. */
+  #noteUnseen({ holders }: Assignment, nowMs: number): void {
+    const names = new Set(holders.flatMap(({ primary, standby }) => [primary.name, standby?.name ?? primary.name]));
+    for (const name of names)
+      if (!this.#seen.has(name) && !this.#unseenSinceMs.has(name)) this.#unseenSinceMs.set(name, nowMs);
+    for (const name of [...this.#unseenSinceMs.keys()])
+      if (this.#seen.has(name) || !names.has(name)) this.#unseenSinceMs.delete(name);
+  }
+
   #isGone(name: string, present: ReadonlySet<string>): boolean {
     return this.#seen.has(name) && !present.has(name);
   }
@@ -116,12 +130,11 @@ export class Decider {
   /** Holders that gossip does not tell of, and that are not gone for certain: they keep what they have. */
   #presumed(nowMs: number): Candidate[] {
     const present = new Set(this.#candidates.map(({ name }) => name));
-    const isNew = nowMs - (this.#startedMs ?? nowMs) < unseenMs;
     const isInDoubt = nowMs - this.#doubtedAtMs < Math.min(doubtMaxMs, doubtInitialMs * 2 ** (this.#doubts - 1));
     const trackers = this.#current?.holders.flatMap((_, shard) => holdersOf(this.#current as Assignment, shard)) ?? [];
     const absent = new Map(trackers.filter(({ name }) => !present.has(name)).map((it) => [it.name, it]));
     return [...absent.values()]
-      .filter(({ name }) => isInDoubt || (isNew && !this.#seen.has(name)))
+      .filter(({ name }) => isInDoubt || (!this.#seen.has(name) && this.#isNewHere(name, nowMs)))
       .map((tracker) => ({ ...tracker, state: "suspect", hosting: "closed", load: 0, cpus: 1, memoryBytes: 0 }));
   }
 }

@@ -1,11 +1,18 @@
 /** Members that have been over-loaded for a while give shards to idler ones, or at least what primaries do for clients. */
-import { hasRoom, isOverloaded, levelAt, meanLevelOfOthers } from "./choice.ts";
+import { hasRoom, isIdle, levelAt, meanLevelOfOthers } from "./choice.ts";
 import type { Draft } from "./draft.ts";
 import { shardToMove } from "./movable.ts";
 import type { MoveReason } from "./move.ts";
+import { noShare } from "./share.ts";
 
 /** In eighths: who gets a copy must lie this far below who gives it. */
 const gapMin = 1.5;
+
+/**
+ * Of a member's part: it keeps as much. Which shard is the cause is not known: given away, it would over-load the next
+ * member, and so on; where it stays, its holder comes to rest with few others beside it.
+ */
+const keptPart = 0.5;
 
 export function relieve(draft: Draft): void {
   const { nowMs, epochAtMs, policy, loads } = draft.situation;
@@ -21,7 +28,7 @@ export function relieve(draft: Draft): void {
 
 /**
  * Half of what would make the loads equal, if this one came from its copies alone and evenly: then a wrong guess is no
- * swing to the other side. The last copy stays: either it is not the cause, or it would be one elsewhere.
+ * swing to the other side.
  */
 function giveCopies(draft: Draft, from: string, mean: number, reason: MoveReason): boolean {
   const copies = draft.copies(from);
@@ -30,12 +37,12 @@ function giveCopies(draft: Draft, from: string, mean: number, reason: MoveReason
   const perCopy = level / Math.max(1, copies);
   const added = new Map<string, number>();
   let given = 0;
-  while (given < Math.min(wanted, copies - 1) && draft.handoffsLeft > 0) {
+  while (given < Math.min(wanted, copies - keptBy(draft, from, "copies")) && draft.handoffsLeft > 0) {
     const levelOf = (name: string): number => levelAt(draft, name) + (added.get(name) ?? 0);
     const takers = draft
       .takers()
       .map(({ name }) => name)
-      .filter((name) => name !== from && !isOverloaded(draft, name))
+      .filter((name) => name !== from && isIdle(draft, name))
       .filter((name) => levelOf(name) + perCopy <= level - perCopy && levelOf(name) <= level - gapMin)
       .toSorted((a, b) => levelOf(a) - levelOf(b));
     if (!takers.some((to) => giveOne(draft, from, to, perCopy, added, reason))) break;
@@ -63,12 +70,17 @@ function givePrimaries(draft: Draft, from: string, reason: MoveReason): void {
   const { policy } = draft.situation;
   const takers = new Set(draft.takers().map(({ name }) => name));
   let swaps = 0;
-  for (let shard = 0; shard < draft.shards && swaps < policy.swapsMax; shard++) {
+  const spare = draft.primaries(from) - keptBy(draft, from, "primaries");
+  for (let shard = 0; shard < draft.shards && swaps < Math.min(spare, policy.swapsMax); shard++) {
     const standby = draft.standbyOf(shard);
     if (draft.primaryOf(shard) !== from || standby === undefined || !takers.has(standby)) continue;
     if (!draft.isSettled(shard) || draft.isPinnedTo(from, shard) || draft.restedMs(shard) < policy.restMs) continue;
-    if (isOverloaded(draft, standby) || !hasRoom(draft, standby, "primaries")) continue;
+    if (!isIdle(draft, standby) || !hasRoom(draft, standby, "primaries")) continue;
     draft.swap(shard, reason);
     swaps++;
   }
+}
+
+function keptBy(draft: Draft, name: string, count: "copies" | "primaries"): number {
+  return Math.max(1, Math.floor((draft.shares[count].get(name) ?? noShare).fair * keptPart));
 }
