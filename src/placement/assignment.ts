@@ -40,6 +40,8 @@ export function assignShards(epoch: bigint, shards: number, trackers: readonly T
     loads: noLoads,
     nowMs: 0,
     movedAtMs: new Map(),
+    heldSinceMs: new Map(),
+    reliefs: 0,
     policy: defaultPolicy,
   });
   if (first.kind === "unchanged") throw new RangeError("there is no tracker to hold a shard");

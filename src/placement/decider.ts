@@ -28,6 +28,7 @@ const doubtInitialMs = 10_000;
 const doubtMaxMs = 600_000;
 /** Whoever was not contradicted for that long starts at the beginning again. */
 const doubtForgottenMs = 1_800_000;
+const reliefForgottenMs = 3_600_000;
 
 export class Decider {
   readonly #options: DeciderOptions;
@@ -42,6 +43,8 @@ export class Decider {
   #doubts = 0;
   #doubtedAtMs = Number.NEGATIVE_INFINITY;
   readonly #movedAtMs = new Map<number, number>();
+  readonly #heldSinceMs = new Map<number, ReadonlyMap<string, number>>();
+  #reliefsAtMs: readonly number[] = [];
 
   constructor(options: DeciderOptions) {
     this.#options = options;
@@ -72,7 +75,7 @@ export class Decider {
     if (before !== undefined && assignment.epoch <= before.epoch) return;
     if (before !== undefined) this.#compare(before, assignment, nowMs);
     // Whether its copies are old or just being made is not known.
-    else for (const shard of assignment.holders.keys()) this.#movedAtMs.set(shard, nowMs);
+    else for (const shard of assignment.holders.keys()) this.#noteHolders(assignment, shard, nowMs);
     this.#noteUnseen(assignment, nowMs);
     this.#current = assignment;
     this.#epochAtMs = nowMs;
@@ -91,6 +94,8 @@ export class Decider {
       nowMs,
       ...(this.#epochAtMs === undefined ? {} : { epochAtMs: this.#epochAtMs }),
       movedAtMs: this.#movedAtMs,
+      heldSinceMs: this.#heldSinceMs,
+      reliefs: this.#reliefsAtMs.filter((atMs) => nowMs - atMs < reliefForgottenMs).length,
       policy,
     });
   }
@@ -98,12 +103,16 @@ export class Decider {
   #compare(before: Assignment, after: Assignment, nowMs: number): void {
     const present = new Set(this.#candidates.map(({ name }) => name));
     let isContradicted = false;
+    let isRelief = false;
     for (let shard = 0; shard < after.holders.length; shard++) {
-      const [had, has] = [before, after].map((it) => holdersOf(it, shard).map(({ name }) => name));
-      if (had?.join(" ") === has?.join(" ")) continue;
-      this.#movedAtMs.set(shard, nowMs);
-      isContradicted ||= has?.some((name) => had?.includes(name) === false && this.#isGone(name, present)) === true;
+      const [had, has] = [namesOf(before, shard), namesOf(after, shard)];
+      if (had.join(" ") === has.join(" ")) continue;
+      this.#noteHolders(after, shard, nowMs);
+      isContradicted ||= has.some((name) => !had.includes(name) && this.#isGone(name, present));
+      isRelief ||= had.some((name, place) => has[place] !== name && this.#isOverloaded(name));
     }
+    const recent = this.#reliefsAtMs.filter((atMs) => nowMs - atMs < reliefForgottenMs);
+    this.#reliefsAtMs = isRelief ? [...recent, nowMs] : recent;
     if (!isContradicted) return;
     this.#doubts = nowMs - this.#doubtedAtMs >= doubtForgottenMs ? 1 : this.#doubts + 1;
     this.#doubtedAtMs = nowMs;
@@ -123,6 +132,17 @@ export class Decider {
       if (this.#seen.has(name) || !names.has(name)) this.#unseenSinceMs.delete(name);
   }
 
+  #noteHolders(assignment: Assignment, shard: number, nowMs: number): void {
+    this.#movedAtMs.set(shard, nowMs);
+    const before = this.#heldSinceMs.get(shard);
+    const since = namesOf(assignment, shard).map((name) => [name, before?.get(name) ?? nowMs] as const);
+    this.#heldSinceMs.set(shard, new Map(since));
+  }
+
+  #isOverloaded(name: string): boolean {
+    return this.#loads.members.get(name)?.overloadedSinceMs !== undefined;
+  }
+
   #isGone(name: string, present: ReadonlySet<string>): boolean {
     return this.#seen.has(name) && !present.has(name);
   }
@@ -137,6 +157,10 @@ export class Decider {
       .filter(({ name }) => isInDoubt || (!this.#seen.has(name) && this.#isNewHere(name, nowMs)))
       .map((tracker) => ({ ...tracker, state: "suspect", hosting: "closed", load: 0, cpus: 1, memoryBytes: 0 }));
   }
+}
+
+function namesOf(assignment: Assignment, shard: number): string[] {
+  return holdersOf(assignment, shard).map(({ name }) => name);
 }
 
 /** As to who is there; loads and states come and go. */

@@ -92,9 +92,11 @@ export class Draft {
 
   /** As far as it is known; what a holder does not tell is concluded from time. */
   isCaughtUp(name: string, shard: number): boolean {
+    const { policy } = this.situation;
+    const holds = this.holds(name, shard);
     const known = this.#caughtUp.get(name);
-    if (known !== undefined) return known.has(shard);
-    return this.holds(name, shard) && this.restedMs(shard) >= this.situation.policy.handoffMs;
+    if (known === undefined) return holds && this.#heldMs(name, shard) >= policy.handoffMs;
+    return known.has(shard) && (!holds || this.#heldMs(name, shard) >= policy.toldMs);
   }
 
   /** It has two copies, of which none is being made: one of them may be given up. */
@@ -177,7 +179,11 @@ export class Draft {
   #isBeingCopied(shard: number): boolean {
     const standby = this.standbyOf(shard);
     if (standby === undefined || !this.members.has(standby)) return false;
-    return !this.isCaughtUp(standby, shard) && this.restedMs(shard) < this.situation.policy.handoffMaxMs;
+    return !this.isCaughtUp(standby, shard) && this.#heldMs(standby, shard) < this.situation.policy.handoffMaxMs;
+  }
+
+  #heldMs(name: string, shard: number): number {
+    return this.situation.nowMs - (this.situation.heldSinceMs.get(shard)?.get(name) ?? Number.NEGATIVE_INFINITY);
   }
 
   #touch(shard: number): Copies {

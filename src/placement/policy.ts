@@ -9,8 +9,13 @@ export interface PlacementPolicy {
   readonly swapsMax: number;
   /** From one epoch to the next one that nothing compels. */
   readonly moveIntervalMs: number;
-  /** From one epoch to the next one that relieves a member: its load must show first what the last one did. */
+  /**
+   * From one epoch to the next one that relieves a member: its load must show first what the last one did. Doubled for each
+   * that there was of late: where relief does not end, the cause is not among what it moves.
+   */
   readonly reliefIntervalMs: number;
+  /** What a new holder has told of a shard before that may be from when it held it last. */
+  readonly toldMs: number;
   /** Where nobody tells who has caught up: how long a copy takes. */
   readonly handoffMs: number;
   /** A copy that has not caught up by then no longer keeps others waiting. */
@@ -29,6 +34,7 @@ export const defaultPolicy: PlacementPolicy = {
   swapsMax: 4,
   moveIntervalMs: 10_000,
   reliefIntervalMs: 60_000,
+  toldMs: 10_000,
   handoffMs: 30_000,
   handoffMaxMs: 600_000,
   restMs: 120_000,

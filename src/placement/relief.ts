@@ -8,6 +8,9 @@ import { noShare } from "./share.ts";
 /** In eighths: who gets a copy must lie this far below who gives it. */
 const gapMin = 1.5;
 
+/** To about an hour. */
+const doublingsMax = 6;
+
 /**
  * Of a member's part: it keeps as much. Which shard is the cause is not known: given away, it would over-load the next
  * member, and so on; where it stays, its holder comes to rest with few others beside it.
@@ -15,8 +18,9 @@ const gapMin = 1.5;
 const keptPart = 0.5;
 
 export function relieve(draft: Draft): void {
-  const { nowMs, epochAtMs, policy, loads } = draft.situation;
-  if (epochAtMs !== undefined && nowMs - epochAtMs < policy.reliefIntervalMs) return;
+  const { nowMs, epochAtMs, policy, loads, reliefs } = draft.situation;
+  const intervalMs = policy.reliefIntervalMs * 2 ** Math.min(reliefs, doublingsMax);
+  if (epochAtMs !== undefined && nowMs - epochAtMs < intervalMs) return;
   for (const name of draft.members.keys()) {
     const since = loads.members.get(name)?.overloadedSinceMs;
     if (since === undefined || nowMs - since < policy.overloadedMs) continue;

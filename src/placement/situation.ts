@@ -18,5 +18,9 @@ export interface Situation {
   readonly epochAtMs?: number;
   /** Shard → when its holders last changed; absent: long ago. */
   readonly movedAtMs: ReadonlyMap<number, number>;
+  /** Shard → holder → since when it is one; absent: long ago. */
+  readonly heldSinceMs: ReadonlyMap<number, ReadonlyMap<string, number>>;
+  /** Epochs of late that relieved somebody. */
+  readonly reliefs: number;
   readonly policy: PlacementPolicy;
 }

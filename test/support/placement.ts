@@ -27,6 +27,8 @@ export function situation(members: readonly Candidate[], rest: Partial<Situation
     loads: noLoads,
     nowMs: 0,
     movedAtMs: new Map(),
+    heldSinceMs: new Map(),
+    reliefs: 0,
     policy: defaultPolicy,
     ...rest,
   };
@@ -46,6 +48,7 @@ export class Epochs {
   #loads: LoadHistory = noLoads;
   #epochAtMs = 0;
   readonly #movedAtMs = new Map<number, number>();
+  readonly #heldSinceMs = new Map<number, Map<string, number>>();
   readonly #given: Given;
 
   constructor(given: Given = {}) {
@@ -60,6 +63,7 @@ export class Epochs {
       nowMs: this.nowMs,
       epochAtMs: this.#epochAtMs,
       movedAtMs: this.#movedAtMs,
+      heldSinceMs: this.#heldSinceMs,
     });
   }
 
@@ -71,7 +75,12 @@ export class Epochs {
     if (placement.kind === "unchanged") return placement;
     this.current = placement.next;
     this.#epochAtMs = this.nowMs;
-    for (const { shard } of placement.moves) this.#movedAtMs.set(shard, this.nowMs);
+    for (const { shard } of placement.moves) {
+      this.#movedAtMs.set(shard, this.nowMs);
+      const before = this.#heldSinceMs.get(shard);
+      const names = holdersOf(placement.next, shard).map(({ name }) => name);
+      this.#heldSinceMs.set(shard, new Map(names.map((name) => [name, before?.get(name) ?? this.nowMs])));
+    }
     this.moves.push(...placement.moves);
     return placement;
   }

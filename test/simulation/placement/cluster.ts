@@ -5,7 +5,7 @@
  * A member's load is what its shards cost and what its machine has to do besides, strays by up to a fifth, and is told as
  * gossip does: in levels with hysteresis, seldom.
  */
-import { type Assignment, holdersOf, shardsOf } from "../../../src/placement/assignment.ts";
+import { type Assignment, shardsOf } from "../../../src/placement/assignment.ts";
 import type { Candidate } from "../../../src/placement/candidate.ts";
 import { Decider } from "../../../src/placement/decider.ts";
 import type { Move } from "../../../src/placement/move.ts";
@@ -20,6 +20,13 @@ export interface Wanted {
   readonly stray: number;
   /** What a shard's primary costs, as a part of a machine. */
   readonly costOf: (shard: number) => number;
+}
+
+/** What becomes of a copy that an epoch gives to a member, or takes from it. */
+export interface Copies {
+  /** From then on the member counts as caught up where its {@link Member.caughtUp} says so. */
+  give(member: Member, shard: number): void;
+  take(member: Member, shard: number): void;
 }
 
 export interface Epoch {
@@ -44,6 +51,8 @@ export class Member {
   /** Of others, as far as told. */
   readonly view = new Map<string, Candidate>();
   readonly caughtUp = new Set<number>();
+  /** As of the newest epoch that it knows. */
+  held: ReadonlySet<number> = new Set();
   isAlive = true;
   hosting: Candidate["hosting"] = "ready";
   /** What its machine does besides. */
@@ -66,6 +75,8 @@ export class SimulatedCluster {
   readonly epochs: Epoch[] = [];
   nowMs = 0;
   onEpoch: (epoch: Epoch) => void = () => {};
+  /** Without content: copies that take their time. */
+  copies: Copies = { give: (member, shard) => this.#catchUp(member, shard), take: () => {} };
   readonly #heap = new EventHeap<() => void>();
   readonly #random: Random;
   readonly #wanted: Wanted;
@@ -228,16 +239,20 @@ export class SimulatedCluster {
     member.known = current.epoch;
     member.decider.epoch(current, this.nowMs);
     const held = new Set(shardsOf(current, member.name));
-    for (const shard of member.caughtUp) if (!held.has(shard)) member.caughtUp.delete(shard);
-    for (const shard of held) if (!member.caughtUp.has(shard)) this.#catchUp(member, shard);
+    for (const shard of member.held) if (!held.has(shard)) this.#take(member, shard);
+    for (const shard of held) if (!member.held.has(shard)) this.copies.give(member, shard);
+    member.held = held;
     this.#consider(member);
+  }
+
+  #take(member: Member, shard: number): void {
+    member.caughtUp.delete(shard);
+    this.copies.take(member, shard);
   }
 
   #catchUp(member: Member, shard: number): void {
     this.after(this.#between(2_000, 20_000), () => {
-      const { current } = this;
-      if (!member.isAlive || current === undefined) return;
-      if (holdersOf(current, shard).some(({ name }) => name === member.name)) member.caughtUp.add(shard);
+      if (member.isAlive && member.held.has(shard)) member.caughtUp.add(shard);
     });
   }
 

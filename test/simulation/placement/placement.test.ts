@@ -1,5 +1,8 @@
 /** Placement as a whole, in simulated time, with few seeds. `npm run simulate -- placement --seeds N` does more. */
 import { describe, expect, test } from "vitest";
+import { Random } from "../random.ts";
+import { SimulatedCluster } from "./cluster.ts";
+import { Content } from "./content.ts";
 import { runPlacement } from "./run.ts";
 import { type PlacementScenario, placementScenarios } from "./scenarios.ts";
 
@@ -31,4 +34,24 @@ describe("the placement of shards", { timeout: 60_000 }, () => {
     expect(violations.join("\n")).toMatch(/m2 gave nothing away within 600 s/);
     expect(replay).toBe("npm run simulate -- placement --scenario busy --seed 3");
   });
+
+  test.each([
+    { what: "nothing is asked for", lossOfRequests: 1, isEqual: false },
+    { what: "most requests are lost", lossOfRequests: 0.8, isEqual: true },
+  ])(
+    "compares content with an oracle, which sees lost messages when $what: $isEqual",
+    ({ lossOfRequests, isEqual }) => {
+      const random = new Random(5);
+      const cluster = new SimulatedCluster({ shards: 4, loss: 0, stray: 0, costOf: () => 0.01 }, random.fork(1));
+      const content = new Content(cluster, 4, random.fork(2), lossOfRequests);
+      cluster.copies = content;
+      cluster.join("m1", "north");
+      cluster.runUntil(180_000);
+      content.quiet();
+      cluster.runUntil(300_000);
+      expect(content.flows).toBeGreaterThan(100);
+      expect(content.lost).toBeGreaterThan(0);
+      expect(content.faults().length === 0).toBe(isEqual);
+    },
+  );
 });

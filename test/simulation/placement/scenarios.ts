@@ -2,6 +2,7 @@
 import type { Random } from "../random.ts";
 import type { Checks } from "./checks.ts";
 import type { SimulatedCluster, Wanted } from "./cluster.ts";
+import { Content } from "./content.ts";
 
 export interface Stage {
   readonly cluster: SimulatedCluster;
@@ -23,6 +24,11 @@ const hourMs = 60 * minuteMs;
 const shards = 32;
 /** In half an hour: each turn takes twice as long as the one before. */
 const turnsMax = 16;
+const contentShards = 8;
+const hotShard = 7;
+/** In two hours, of a shard's two copies: each time it moves, a member has fewer beside it. */
+const hotMovesMax = 8;
+const reliefMovesMax = 32;
 const zones = ["north", "south", "east"];
 
 /** Shards' costs differ threefold; together they are as much as `load` of each of five machines. */
@@ -97,18 +103,25 @@ export const placementScenarios: readonly PlacementScenario[] = [
   },
   {
     name: "hot-shard",
-    about: "one shard costs half a machine: it does not wander",
+    about: "one shard costs half a machine: it comes to rest, for who is relieved in vain is so ever less often",
     wanted: (random) => {
       const { costOf, ...rest } = usual(random);
-      return { ...rest, costOf: (shard) => (shard === 7 ? 0.5 : costOf(shard) / 2) };
+      return { ...rest, costOf: (shard) => (shard === hotShard ? 0.5 : costOf(shard) / 2) };
     },
     play: (stage) => {
+      const { cluster, checks, figure } = stage;
       join(stage, [1, 2, 3, 4, 5]);
-      pass(stage, hourMs);
-      const sinceMs = stage.cluster.nowMs;
-      pass(stage, hourMs);
-      stage.checks.movedNothingSince(sinceMs, "the hot shard has found its place");
-      stage.checks.isWhole();
+      // Members come within seconds of each other, are filled, and show their loads only then: ten minutes to settle.
+      pass(stage, 5 * minuteMs);
+      checks.cause();
+      pass(stage, 2 * hourMs);
+      const moves = cluster.epochs.flatMap((epoch) => epoch.moves);
+      const hot = moves.filter(({ shard, reason }) => shard === hotShard && reason.kind !== "first").length;
+      const relieving = moves.filter(({ reason }) => reason.kind === "over-loaded").length;
+      figure("moves of the hot shard, and for loads", `${hot}, ${relieving}`);
+      if (hot > hotMovesMax || relieving > reliefMovesMax)
+        checks.fail(`${hot} moves of the hot shard, and ${relieving} for loads, in two hours`);
+      checks.isWhole();
     },
   },
   {
@@ -147,6 +160,40 @@ export const placementScenarios: readonly PlacementScenario[] = [
       pass(stage, 40 * minuteMs);
       checks.isWhole();
       checks.isWithinBounds();
+    },
+  },
+  {
+    name: "content",
+    about: "live flow events, lost messages, 1 to 5 to 2 members, two crash at once: copies equal an oracle at the end",
+    wanted: (random) => ({ ...usual(random, 0.1), shards: contentShards }),
+    play: (stage) => {
+      const { cluster, checks, random, figure } = stage;
+      const content = new Content(cluster, contentShards, random.fork(1));
+      cluster.copies = content;
+      join(stage, [1]);
+      pass(stage, 2 * minuteMs);
+      join(stage, [2, 3]);
+      pass(stage, 4 * minuteMs);
+      join(stage, [4, 5]);
+      pass(stage, 4 * minuteMs);
+      const [first, second, third] = random.sample(5, 3).map((number) => `m${number + 1}`);
+      checks.cause();
+      for (const name of [first, second]) cluster.end(name ?? "", "crash");
+      pass(stage, 4 * minuteMs);
+      checks.cause();
+      const leaving = cluster.members.get(third ?? "");
+      if (leaving !== undefined) leaving.hosting = "draining";
+      pass(stage, 4 * minuteMs);
+      cluster.end(third ?? "", "leave");
+      checks.cause();
+      pass(stage, 4 * minuteMs);
+      content.quiet();
+      pass(stage, 3 * minuteMs);
+      checks.isWhole();
+      for (const fault of content.faults()) checks.fail(fault);
+      figure("flows at the end", String(content.flows));
+      figure("messages, of which were lost", `${content.published}, ${content.lost}`);
+      figure("copies made from another, built anew", `${content.handedOver}, ${content.rebuilt}`);
     },
   },
 ];
