@@ -1,8 +1,7 @@
 /** Which tracker holds which shard: one epoch of it. next-assignment.ts computes the next. */
 
-import { noLoads } from "./load-history.ts";
 import { nextAssignment } from "./next-assignment.ts";
-import { defaultPolicy } from "./policy.ts";
+import { nothingKnown } from "./situation.ts";
 
 export interface Tracker {
   readonly name: string;
@@ -32,18 +31,7 @@ export function assignShards(epoch: bigint, shards: number, trackers: readonly T
   const candidates = trackers.map(
     (tracker) => ({ ...tracker, state: "alive", load: 0, cpus: 1, memoryBytes: 1024 ** 4, hosting: "ready" }) as const,
   );
-  const first = nextAssignment({
-    shards,
-    candidates,
-    previous: undefined,
-    pins: new Map(),
-    loads: noLoads,
-    nowMs: 0,
-    movedAtMs: new Map(),
-    heldSinceMs: new Map(),
-    reliefs: 0,
-    policy: defaultPolicy,
-  });
+  const first = nextAssignment({ ...nothingKnown, shards, candidates });
   if (first.kind === "unchanged") throw new RangeError("there is no tracker to hold a shard");
   return { ...first.next, epoch };
 }

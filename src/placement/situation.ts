@@ -1,8 +1,8 @@
 /** All that the next assignment is computed from. Who knows the same computes the same. */
 import type { Assignment } from "./assignment.ts";
 import type { Candidate } from "./candidate.ts";
-import type { LoadHistory } from "./load-history.ts";
-import type { PlacementPolicy } from "./policy.ts";
+import { type LoadHistory, noLoads } from "./load-history.ts";
+import { defaultPolicy, type PlacementPolicy } from "./policy.ts";
 
 export interface Situation {
   readonly shards: number;
@@ -24,3 +24,15 @@ export interface Situation {
   readonly reliefs: number;
   readonly policy: PlacementPolicy;
 }
+
+/** Before anything has been seen: what there is beside the members. */
+export const nothingKnown: Omit<Situation, "shards" | "candidates"> = {
+  previous: undefined,
+  pins: new Map(),
+  loads: noLoads,
+  nowMs: 0,
+  movedAtMs: new Map(),
+  heldSinceMs: new Map(),
+  reliefs: 0,
+  policy: defaultPolicy,
+};

@@ -4,8 +4,8 @@ import type { Candidate } from "../../src/placement/candidate.ts";
 import { foldLoads, type LoadHistory, noLoads } from "../../src/placement/load-history.ts";
 import type { Move } from "../../src/placement/move.ts";
 import { nextAssignment, type Placement } from "../../src/placement/next-assignment.ts";
-import { defaultPolicy, type PlacementPolicy } from "../../src/placement/policy.ts";
-import type { Situation } from "../../src/placement/situation.ts";
+import type { PlacementPolicy } from "../../src/placement/policy.ts";
+import { nothingKnown, type Situation } from "../../src/placement/situation.ts";
 
 const gibibyte = 1024 ** 3;
 
@@ -19,19 +19,7 @@ export function candidates(count: number, rest: Partial<Candidate> = {}): Candid
 }
 
 export function situation(members: readonly Candidate[], rest: Partial<Situation> = {}): Situation {
-  return {
-    shards: 32,
-    candidates: members,
-    previous: undefined,
-    pins: new Map(),
-    loads: noLoads,
-    nowMs: 0,
-    movedAtMs: new Map(),
-    heldSinceMs: new Map(),
-    reliefs: 0,
-    policy: defaultPolicy,
-    ...rest,
-  };
+  return { ...nothingKnown, shards: 32, candidates: members, ...rest };
 }
 
 export interface Given {

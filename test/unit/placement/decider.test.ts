@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Assignment } from "../../../src/placement/assignment.ts";
 import type { Candidate } from "../../../src/placement/candidate.ts";
 import { Decider } from "../../../src/placement/decider.ts";
+import { defaultPolicy } from "../../../src/placement/policy.ts";
 import { candidate, candidates, countOf } from "../../support/placement.ts";
 
 const minuteMs = 60_000;
@@ -84,5 +85,21 @@ describe("a member that decides", () => {
     const others = candidates(3).filter(({ name }) => name !== gone);
     const next = step(decider, others, 21_000);
     expect(next?.holders[0]).toMatchObject({ primary: holders.primary, pinned: true });
+  });
+
+  test("relieves a member ever less often when that does not end its load (P7)", () => {
+    const members = candidates(4).map((member) => (member.name === "m2" ? { ...member, load: 0.9 } : member));
+    const decider = new Decider({ shards: 64, policy: { ...defaultPolicy, handoffsMax: 1 } });
+    const reliefsAtMs: number[] = [];
+    decider.members(candidates(4), 0);
+    for (let nowMs = 5_000; nowMs < 40 * minuteMs; nowMs += 5_000) {
+      decider.members(nowMs < 3 * minuteMs ? candidates(4) : members, nowMs);
+      const placement = decider.decide(nowMs);
+      if (placement.kind === "unchanged") continue;
+      decider.epoch(placement.next, nowMs);
+      if (placement.moves.some(({ reason }) => reason.kind === "over-loaded")) reliefsAtMs.push(nowMs);
+    }
+    const gapsMs = reliefsAtMs.slice(1).map((atMs, index) => atMs - (reliefsAtMs[index] ?? 0));
+    expect(gapsMs.slice(0, 4)).toEqual([2, 4, 8, 16].map((minutes) => minutes * minuteMs));
   });
 });
