@@ -1,0 +1,17 @@
+/**
+ * The epochs of a cluster: immutable assignments, numbered. Whoever computes the next one creates it under its number;
+ * of several that do so at once one succeeds, and the others see what it has decided. The highest number rules.
+ */
+import type { Assignment } from "./assignment.ts";
+
+export interface EpochLog {
+  /** The newest that is known here; undefined: none yet. */
+  readonly current: Assignment | undefined;
+  /**
+   * Stores `next`, or tells that its number is somebody else's; either way {@link current} is that epoch or a newer one
+   * afterwards. Waits while the store is away; throws the abort reason.
+   */
+  create(next: Assignment, signal: AbortSignal): Promise<"created" | "taken">;
+  /** The newest that is known, then every newer one; of several that come together the last. Throws the abort reason. */
+  changes(signal: AbortSignal): AsyncGenerator<Assignment>;
+}
