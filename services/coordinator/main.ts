@@ -1,8 +1,9 @@
 /** A coordinator's process: the store, the trackers, the answers. */
 import { randomBytes } from "node:crypto";
+import { KvBucket } from "../../src/bus/kv.ts";
+import { KvEpochLog } from "../../src/bus/kv-epoch-log.ts";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
 import { Coordinator } from "../../src/coordinator/coordinator.ts";
-import { KvBucket } from "../../src/coordinator/kv.ts";
 import type { EventPort } from "../../src/coordinator/ports.ts";
 import { auditStreamName, RemapFeed, remapStreamName } from "../../src/coordinator/remap-feed.ts";
 import { flowSubject } from "../../src/flow/events.ts";
@@ -13,6 +14,7 @@ import { encodeFlowEventBatch } from "../../src/rpc/flow-event-codec.ts";
 import { nodeService } from "../../src/rpc/node-stream.ts";
 import { serveGrpc } from "../../src/rpc/server.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
+import { TrackerPeers } from "../../src/rpc/tracker-peers.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
@@ -58,6 +60,14 @@ export async function run(options: RunOptions): Promise<number> {
 async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal): Promise<void> {
   await using bus = connectBus({ servers: config.nats.servers, name: `coordinator ${config.name}` });
   using trackers = new TrackerClient(config.trackers);
+  using peers = new TrackerPeers();
+  const epochs = new KvEpochLog({
+    bus,
+    replicas: config.store.replicas,
+    shards: config.shards,
+    log,
+    onMalformed: (key, reason) => log.error({ key, reason }, "an epoch record can't be read, and is stepped over"),
+  });
   const processId = randomBytes(processIdBytes).toString("hex");
   const feed = new RemapFeed(bus, processId, log);
   const metrics = coordinatorMetrics(() => coordinator.leader);
@@ -90,10 +100,12 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
   const calls = new ClusterCalls({
     coordinator,
-    trackers,
+    epochs,
+    peers,
     trackerEndpoints: config.trackers,
     bus,
     self: { name: config.name, endpoint },
+    audit: (action, entry) => feed.audit(action, entry, systemClock.nowMs()),
   });
   const ready = (): string[] => reasonsNotReady(bus, coordinator);
   await using _server = await serveGrpc({
@@ -101,7 +113,7 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     services: [
       nodeService((hello, stream) => coordinator.greet(hello, stream)),
       ...coordinatorServices(calls.api(), onBug),
-      coordinatorFlowService({ trackers, assignment: (stop) => calls.assignment(stop), onBug }),
+      coordinatorFlowService({ trackers, assignment: () => calls.assignment(), onBug }),
     ],
     signal,
     ready: () => ready().length === 0,
@@ -109,8 +121,10 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
   log.info({ version, endpoint }, "started");
   const publishing = publish(config, bus, feed, log, signal);
+  const following = epochs.run(signal);
   await coordinator.run(signal);
   await publishing;
+  await following;
 }
 
 function storeTrouble(bus: NatsBus): string | undefined {

@@ -16,6 +16,8 @@ export interface ShardHolders {
   readonly primary: Tracker;
   /** Absent: the shard has one copy. Never the primary. */
   readonly standby?: Tracker;
+  /** An operator has chosen the primary: it stays until the shard is moved again or unpinned. */
+  readonly pinned?: true;
 }
 
 export interface Assignment {
