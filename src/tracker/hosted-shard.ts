@@ -33,7 +33,7 @@ export interface HostedShardOptions extends Omit<ReplicaOptions, "refill"> {
   readonly peers: Peers;
   /** Undefined: none is known yet. */
   readonly epochs: () => Epochs | undefined;
-  /** How many shards this tracker takes over at a time. */
+  /** How many shards this tracker copies at a time. */
   readonly handoffs: Permits;
   readonly onPhase: (shard: number, phase: ReplicaPhase) => void;
 }
@@ -60,7 +60,6 @@ export class HostedShard {
   /** Who answers while this copy has not caught up. */
   #giver: Tracker | undefined;
   #taken = false;
-  #handoff: Disposable | undefined;
   /** Replaced at every change of the phase. */
   #turn = new AbortController();
 
@@ -100,7 +99,8 @@ export class HostedShard {
     const phase = nextPhase(before, event);
     if (phase === before) return;
     this.#phase = phase;
-    if (phase !== "joining" && phase !== "tailing") this.#endHandoff();
+    if (phase !== "joining" && phase !== "tailing") this.#giver = undefined;
+    if (phase === "serving") this.#taken = false;
     if (phase === "gone") this.replica.release();
     const turn = this.#turn;
     this.#turn = new AbortController();
@@ -111,7 +111,7 @@ export class HostedShard {
   /** Reads what is stored, at the start and again after a fault of the database. Throws when the database fails. */
   async load(): Promise<void> {
     await this.replica.load();
-    this.#endHandoff();
+    this.#giver = undefined;
     if (this.replica.isStored) return this.heed("filled");
     await this.#options.store.wipe(this.shard);
     this.heed("emptied");
@@ -119,22 +119,12 @@ export class HostedShard {
 
   /** Until it is gone and its data are deleted, or the signal aborts. Throws when the database does. */
   async run(signal: AbortSignal): Promise<void> {
-    try {
-      while (!signal.aborted) {
-        const turn = this.#turn.signal;
-        if (this.#phase === "gone") return await this.#options.store.wipe(this.shard);
-        if (this.#phase === "joining") await this.#join(AbortSignal.any([signal, turn]));
-        else await this.#follow(signal);
-      }
-    } finally {
-      this.#endHandoff();
+    while (!signal.aborted) {
+      const turn = this.#turn.signal;
+      if (this.#phase === "gone") return await this.#options.store.wipe(this.shard);
+      if (this.#phase === "joining") await this.#join(AbortSignal.any([signal, turn]));
+      else await this.#follow(signal);
     }
-  }
-
-  #endHandoff(): void {
-    this.#giver = undefined;
-    this.#handoff?.[Symbol.dispose]();
-    this.#handoff = undefined;
   }
 
   async #join(stop: AbortSignal): Promise<void> {
@@ -146,7 +136,6 @@ export class HostedShard {
         if (choice.kind === "nobody") break;
         this.#giver = choice.kind === "found" ? choice.tracker : likely;
         if (choice.kind === "found") {
-          this.#handoff ??= await this.#options.handoffs.take(stop);
           if (await this.#take(choice.tracker, stop)) return this.heed("filled");
           copies++;
         } else if (clock.monotonicMs() >= beganMs + giverWaitMs) {
@@ -155,7 +144,7 @@ export class HostedShard {
         }
         await sleep(askAgainMs, stop);
       }
-      this.#endHandoff();
+      this.#giver = undefined;
       this.heed("filled");
     } catch (error) {
       if (!isAbort(error, stop)) throw error;
@@ -181,9 +170,10 @@ export class HostedShard {
 
   /** False: it broke off, or can't be read here. */
   async #take(giver: Tracker, stop: AbortSignal): Promise<boolean> {
-    const { bus, log, peers, shard, store, clock } = this.#options;
+    const { bus, log, peers, shard, store, clock, handoffs } = this.#options;
     const beganMs = clock.monotonicMs();
     try {
+      using _turn = await handoffs.take(stop);
       const isCopied = !isReplayCheaper(await bus.streamRange(flowStreamName, stop));
       if (isCopied) {
         await store.takeOver(shard, peers.rows(giver.endpoint, shard, stop));
@@ -207,13 +197,15 @@ export class HostedShard {
 
   /** For a store that the stream has left behind: a copy is quicker than asking every instance, and asks nobody. */
   async #refill(signal: AbortSignal): Promise<boolean> {
-    this.#taken = false;
-    const known = this.#options.epochs();
-    if (this.#phase === "leaving" || known === undefined) return false;
+    // What was just taken over is as old as it gets: the stream has forgotten what the giver knew.
+    if (this.#taken || this.#phase === "leaving") {
+      this.#taken = false;
+      return false;
+    }
     const { choice } = await this.#lookForGiver(signal);
-    if (choice.kind !== "found") return false;
-    using _handoff = await this.#options.handoffs.take(signal);
-    return await this.#take(choice.tracker, signal);
+    if (choice.kind !== "found" || !(await this.#take(choice.tracker, signal))) return false;
+    this.heed("filled");
+    return true;
   }
 
   /** Until it is gone, or empty again. */

@@ -41,7 +41,7 @@ export interface Elsewhere {
   readonly tracker: TrackerName | undefined;
 }
 
-/** Shards that one tracker takes over at a time: each costs its giver and this tracker a reading and a writing of it. */
+/** Shards that one tracker copies from others at a time: each is read there and written here while both have other work. */
 export const handoffsMax = 2;
 
 export class Tracker {
