@@ -11,6 +11,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { Level } from "level";
+import type { ShardRow } from "./peers.ts";
 import {
   decodePosition,
   decodeRecord,
@@ -110,6 +111,63 @@ export class FlowStore implements AsyncDisposable {
     await this.#use((db) => db.batch(rows));
   }
 
+  /** Of which anything is stored, if only a part. */
+  async shards(): Promise<number[]> {
+    return await this.#use(async (db) => {
+      const found: number[] = [];
+      for (let from = 0; ; ) {
+        const [key] = await db.keys({ gte: shardRange(from).gte, limit: 1 }).all();
+        if (key === undefined) return found;
+        const { shard } = readRowKey(key);
+        found.push(shard);
+        from = shard + 1;
+      }
+    });
+  }
+
+  /** Every row of a shard, all of one moment, in parts of about this size; for another tracker. */
+  async *rows(shard: number, partBytes: number): AsyncGenerator<ShardRow[], void, undefined> {
+    if (this.#db === undefined) throw notOpen(this.#directory);
+    let part: ShardRow[] = [];
+    let bytes = 0;
+    try {
+      for await (const [key, value] of this.#db.iterator(shardRange(shard))) {
+        part.push({ key, value });
+        bytes += key.length + value.length;
+        if (bytes < partBytes) continue;
+        yield part;
+        part = [];
+        bytes = 0;
+      }
+    } catch (error) {
+      throw storeFault(this.#directory, error);
+    }
+    yield part;
+  }
+
+  /**
+   * Stores the rows of another tracker's database in place of what is here. The position, without which a shard counts as
+   * not stored, is written last. Throws {@link RecordFault} when the rows are of another shard or have no position.
+   */
+  async takeOver(shard: number, parts: AsyncIterable<readonly ShardRow[]>): Promise<void> {
+    await this.wipe(shard);
+    let position: Row | undefined;
+    for await (const part of parts) {
+      const rows: Row[] = [];
+      for (const row of part) {
+        const { shard: of, kind } = readRowKey(row.key);
+        if (of !== shard) throw new RecordFault(`a row of shard ${of} instead of ${shard}`);
+        const put = { type: "put", ...row } as const;
+        if (kind === rowKinds.position) position = put;
+        else rows.push(put);
+      }
+      await this.#use((db) => db.batch(rows));
+    }
+    if (position === undefined) throw new RecordFault(`shard ${shard} without a position`);
+    const last = position;
+    await this.#use((db) => db.batch([last]));
+  }
+
   async wipe(shard: number): Promise<void> {
     await this.#use((db) => db.clear(shardRange(shard)));
   }
@@ -125,13 +183,17 @@ export class FlowStore implements AsyncDisposable {
   }
 
   async #use<T>(work: (db: Level<Buffer, Buffer>) => Promise<T>): Promise<T> {
-    if (this.#db === undefined) throw new StoreFault("failed", `${this.#directory}: the database is not open`);
+    if (this.#db === undefined) throw notOpen(this.#directory);
     try {
       return await work(this.#db);
     } catch (error) {
       throw error instanceof RecordFault ? error : storeFault(this.#directory, error);
     }
   }
+}
+
+function notOpen(directory: string): StoreFault {
+  return new StoreFault("failed", `${directory}: the database is not open`);
 }
 
 /** Without CURRENT, LevelDB would begin anew and still replay what the old database had logged last. */
@@ -156,8 +218,10 @@ function damage(message: string): Error {
 async function readShard(db: Level<Buffer, Buffer>, shard: number): Promise<StoredShard> {
   const positionKey = rowKey(shard, rowKinds.position);
   const stored = await db.get(positionKey);
-  const position = stored === undefined ? undefined : decodePosition(unseal(positionKey, stored));
-  const table = new ShardTable(position?.sequence ?? 0n);
+  // Rows without a position are what a copy has left that was broken off.
+  if (stored === undefined) return { table: new ShardTable(), position: undefined };
+  const position = decodePosition(unseal(positionKey, stored));
+  const table = new ShardTable(position.sequence);
   const tombstones: Tombstone[] = [];
   for await (const [key, sealed] of db.iterator(shardRange(shard))) {
     const { kind, name } = readRowKey(key);

@@ -49,9 +49,9 @@ export function shardRange(shard: number): { gte: Buffer; lt: Buffer } {
   return { gte: rowKey(shard, 0 as RowKind), lt: rowKey(shard + 1, 0 as RowKind) };
 }
 
-export function readRowKey(key: Buffer): { readonly kind: number; readonly name: Buffer } {
+export function readRowKey(key: Buffer): { readonly shard: number; readonly kind: number; readonly name: Buffer } {
   if (key.length < keyHeadBytes) throw new RecordFault(`a key of ${key.length} bytes`);
-  return { kind: key.readUInt8(2), name: key.subarray(keyHeadBytes) };
+  return { shard: key.readUInt16BE(0), kind: key.readUInt8(2), name: key.subarray(keyHeadBytes) };
 }
 
 /** The flow key first: all owners of a key lie side by side. */
