@@ -135,8 +135,8 @@ async function* list(tracker: Tracker, request: ListFlowsRequest, context: CallC
   if (!asked.ok) throw new Refusal({ code: "INVALID_ARGUMENT", message: asked.message });
   const replica = await caughtUp(tracker, tracker.shardOf(asked.value.address), asked.value.atLeast, context);
   const positions = [{ shard: replica.shard, sequence: replica.table.sequence }];
-  const flows = [...replica.table.flowsOf(asked.value).take(asked.value.limit)];
-  for (const page of pagesOf(flows)) yield { flows: page.map(flowToProto), positions };
+  const flows = replica.table.flowsOf(asked.value).take(asked.value.limit);
+  for (const { items } of pagesOf(flows)) if (items.length > 0) yield { flows: items.map(flowToProto), positions };
 }
 
 async function count(

@@ -85,6 +85,20 @@ function behindError(behind: readonly ShardPosition[]): DetailedError {
   };
 }
 
-export function* pagesOf<T>(items: readonly T[]): Generator<T[]> {
-  for (let start = 0; start < items.length; start += flowsPerPage) yield items.slice(start, start + flowsPerPage);
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly isLast: boolean;
+}
+
+/** Items are taken as pages are; without any there is one empty page. */
+export function* pagesOf<T>(items: Iterable<T>): Generator<Page<T>> {
+  let page: T[] = [];
+  for (const item of items) {
+    if (page.length === flowsPerPage) {
+      yield { items: page, isLast: false };
+      page = [];
+    }
+    page.push(item);
+  }
+  yield { items: page, isLast: true };
 }

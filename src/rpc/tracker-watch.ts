@@ -86,15 +86,13 @@ async function* snapshotPages(
   query: FlowQuery,
   position: WatchPosition,
 ): AsyncGenerator<FlowWatchPage> {
-  const flows = [...replica.table.flowsOf(query)];
   const positions = watchPositionsToProto([position]);
-  const pages = flows.length === 0 ? [[]] : [...pagesOf(flows)];
-  for (const [index, page] of pages.entries()) {
+  for (const { items, isLast } of pagesOf(replica.table.flowsOf(query))) {
     // A page costs some milliseconds; who asks meanwhile must not wait for all of them.
     await nextTurn();
     yield {
-      content: { $case: "snapshot", value: { flows: page.map(flowToProto), positions } },
-      snapshotComplete: index === pages.length - 1,
+      content: { $case: "snapshot", value: { flows: items.map(flowToProto), positions } },
+      snapshotComplete: isLast,
     };
   }
 }
@@ -104,14 +102,13 @@ async function* changePages(
   before: WatchPosition,
   reached: WatchPosition,
 ): AsyncGenerator<FlowWatchPage> {
-  const pages = flows.length === 0 ? [[]] : [...pagesOf(flows)];
-  for (const [index, page] of pages.entries()) {
-    const positions = watchPositionsToProto([index === pages.length - 1 ? reached : before]);
+  for (const { items, isLast } of pagesOf(flows)) {
+    const positions = watchPositionsToProto([isLast ? reached : before]);
     yield {
-      content: { $case: "changes", value: { flows: page.map(flowToProto), positions } },
+      content: { $case: "changes", value: { flows: items.map(flowToProto), positions } },
       snapshotComplete: false,
     };
-    if (index < pages.length - 1) await nextTurn();
+    if (!isLast) await nextTurn();
   }
 }
 

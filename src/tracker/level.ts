@@ -11,6 +11,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { Level } from "level";
+import { checksumBytes, FlowRows } from "./flow-rows.ts";
 import type { ShardRow } from "./peers.ts";
 import {
   decodePosition,
@@ -18,17 +19,15 @@ import {
   decodeSender,
   decodeTombstone,
   encodePosition,
-  encodeRecord,
   encodeSender,
   encodeTombstone,
-  flowName,
   type Position,
   RecordFault,
   readRowKey,
   rowKey,
   rowKinds,
   shardRange,
-  tombstoneName,
+  tombstoneRowKey,
 } from "./record.ts";
 import { StoreFault, storeFault } from "./store-fault.ts";
 import { ShardTable } from "./table.ts";
@@ -40,10 +39,14 @@ export interface StoredShard {
   readonly position: Position | undefined;
 }
 
-type Row = { type: "put"; key: Buffer; value: Buffer } | { type: "del"; key: Buffer };
+type Batch = ReturnType<Level<Buffer, Buffer>["batch"]>;
 
 const directoryMode = 0o700;
-const checksumBytes = 4;
+/** Of one read, while a shard is loaded. */
+const readRowsMax = 2_000;
+const readBytesMax = 262_144;
+
+type PutRow = { type: "put"; key: Buffer; value: Buffer };
 
 export class FlowStore implements AsyncDisposable {
   readonly #directory: string;
@@ -92,23 +95,29 @@ export class FlowStore implements AsyncDisposable {
   /** Stores what the table has changed since the last commit, and its position, in one batch. */
   async commit(shard: number, table: ShardTable, position: Position): Promise<void> {
     const dirt = table.dirty.take();
-    const rows: Row[] = [putOrDelete(rowKey(shard, rowKinds.position), encodePosition(position))];
-    for (const { owner, key } of dirt.flows) {
-      const record = table.record(owner, key);
-      const name = rowKey(shard, rowKinds.flow, flowName(owner, key));
-      rows.push(putOrDelete(name, record === undefined ? undefined : encodeRecord(record)));
-    }
-    for (const key of dirt.tombstones) {
-      const tombstone = table.tombstone(key);
-      const name = rowKey(shard, rowKinds.tombstone, tombstoneName(key));
-      rows.push(putOrDelete(name, tombstone === undefined ? undefined : encodeTombstone(tombstone)));
-    }
-    for (const instance of dirt.senders) {
-      const sender = table.sender(instance);
-      const name = rowKey(shard, rowKinds.sender, Buffer.from(instance));
-      rows.push(putOrDelete(name, sender === undefined ? undefined : encodeSender(sender)));
-    }
-    await this.#use((db) => db.batch(rows));
+    await this.#use(async (db) => {
+      // Chained, it takes each row at once: no objects that wait for all others, and half the time.
+      await using batch = db.batch();
+      putOrDelete(batch, rowKey(shard, rowKinds.position), encodePosition(position));
+      const rows = new FlowRows(shard);
+      for (const { owner, key } of dirt.flows) {
+        const facts = table.facts(owner, key);
+        if (facts === undefined) batch.del(rows.key(owner, key));
+        else {
+          const row = rows.row(owner, key, facts);
+          batch.put(row.key, row.value);
+        }
+      }
+      for (const key of dirt.tombstones) {
+        const tombstone = table.tombstone(key);
+        putOrDelete(batch, tombstoneRowKey(shard, key), tombstone && encodeTombstone(tombstone));
+      }
+      for (const instance of dirt.senders) {
+        const sender = table.sender(instance);
+        putOrDelete(batch, rowKey(shard, rowKinds.sender, Buffer.from(instance)), sender && encodeSender(sender));
+      }
+      await batch.write();
+    });
   }
 
   /** Of which anything is stored, if only a part. */
@@ -151,9 +160,9 @@ export class FlowStore implements AsyncDisposable {
    */
   async takeOver(shard: number, parts: AsyncIterable<readonly ShardRow[]>): Promise<void> {
     await this.wipe(shard);
-    let position: Row | undefined;
+    let position: PutRow | undefined;
     for await (const part of parts) {
-      const rows: Row[] = [];
+      const rows: PutRow[] = [];
       for (const row of part) {
         const { shard: of, kind } = readRowKey(row.key);
         if (of !== shard) throw new RecordFault(`a row of shard ${of} instead of ${shard}`);
@@ -223,21 +232,33 @@ async function readShard(db: Level<Buffer, Buffer>, shard: number): Promise<Stor
   const position = decodePosition(unseal(positionKey, stored));
   const table = new ShardTable(position.sequence);
   const tombstones: Tombstone[] = [];
-  for await (const [key, sealed] of db.iterator(shardRange(shard))) {
+  const restore = (key: Buffer, sealed: Buffer): void => {
     const { kind, name } = readRowKey(key);
     const value = unseal(key, sealed);
     if (kind === rowKinds.flow) table.restoreRecord(decodeRecord(name, value));
     else if (kind === rowKinds.tombstone) tombstones.push(decodeTombstone(name, value));
     else if (kind === rowKinds.sender) table.restoreSender(decodeSender(value));
     else if (kind !== rowKinds.position) throw new RecordFault(`a row of kind ${kind}`);
-  }
+  };
+  for await (const rows of rowsOf(db, shard)) for (const [key, sealed] of rows) restore(key, sealed);
   tombstones.sort((a, b) => (a.closedAt < b.closedAt ? -1 : Number(a.closedAt > b.closedAt)));
   for (const tombstone of tombstones) table.restoreTombstone(tombstone);
   return { table, position };
 }
 
-function putOrDelete(key: Buffer, value: Buffer | undefined): Row {
-  return value === undefined ? { type: "del", key } : { type: "put", key, value: seal(key, value) };
+/** Read many at a time: to wait for each one would take several times as long. */
+async function* rowsOf(db: Level<Buffer, Buffer>, shard: number): AsyncGenerator<readonly [Buffer, Buffer][]> {
+  await using iterator = db.iterator({ ...shardRange(shard), highWaterMarkBytes: readBytesMax });
+  for (;;) {
+    const rows = await iterator.nextv(readRowsMax);
+    if (rows.length === 0) return;
+    yield rows;
+  }
+}
+
+function putOrDelete(batch: Batch, key: Buffer, value: Buffer | undefined): void {
+  if (value === undefined) batch.del(key);
+  else batch.put(key, seal(key, value));
 }
 
 function seal(key: Buffer, value: Buffer): Buffer {

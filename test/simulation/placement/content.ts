@@ -207,8 +207,10 @@ export class Content implements Copies {
 function cloneOf(table: ShardTable, flows: readonly { readonly owner: string; readonly key: FlowKey }[]): ShardTable {
   const clone = new ShardTable(table.sequence);
   for (const { owner, key } of flows) {
-    const record = table.record(owner, key);
-    if (record !== undefined) clone.restoreRecord(record);
+    const facts = table.facts(owner, key);
+    if (facts === undefined) continue;
+    const { changedAt, ...kept } = facts;
+    clone.restoreRecord({ flow: { key, owner, ...kept }, changedAt });
   }
   for (const name of table.senders()) {
     const sender = table.sender(name);
