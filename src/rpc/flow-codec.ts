@@ -132,12 +132,7 @@ export function readAnswer(field: string, message: FlowAnswerMessage): FlowAnswe
 }
 
 export function assignmentToProto({ epoch, holders }: Assignment): AssignmentMessage {
-  const assignments = holders.map(({ primary, standby, pinned = false }, shard) => ({
-    shard,
-    primary,
-    standby,
-    pinned,
-  }));
+  const assignments = holders.map(({ primary, standby }, shard) => ({ shard, primary, standby }));
   return { epoch, shards: holders.length, assignments };
 }
 
@@ -149,15 +144,14 @@ export function readAssignment(message: AssignmentMessage): Assignment {
     const field = `assignments[${index}]`;
     readInteger(`${field}.shard`, entry.shard, index, index);
     const primary = readTracker(`${field}.primary`, readPresent(`${field}.primary`, entry.primary));
-    const pinned = entry.pinned ? { pinned: true as const } : {};
     return entry.standby === undefined
-      ? { primary, ...pinned }
-      : { primary, standby: readTracker(`${field}.standby`, entry.standby), ...pinned };
+      ? { primary }
+      : { primary, standby: readTracker(`${field}.standby`, entry.standby) };
   });
   return { epoch: message.epoch, holders };
 }
 
-export function readTracker(field: string, { name, endpoint }: TrackerEndpoint): Tracker {
+function readTracker(field: string, { name, endpoint }: TrackerEndpoint): Tracker {
   if (parseEndpoint(endpoint) === undefined)
     throw new FieldFault(`${field}.endpoint`, "host:port or unix:PATH", endpoint);
   return { name: readName(`${field}.name`, name), endpoint };

@@ -1,32 +1,23 @@
-/**
- * What a table has changed since its store was written last. What has changed often is named as often: to write it twice
- * does no harm, for what is written is what the table holds in the end, and to find out costs more.
- */
-import type { FlowKey } from "../flow/flow.ts";
-
-/** One owner's claim of a key. */
-export interface FlowName {
-  readonly owner: string;
-  readonly key: FlowKey;
-}
+/** What a table has changed since its store was written last; each thing once, however often it changed. */
+import { type FlowKey, flowKeyText } from "../flow/flow.ts";
 
 export interface Dirt {
-  readonly flows: readonly FlowName[];
+  readonly flows: readonly { readonly owner: string; readonly key: FlowKey }[];
   readonly tombstones: readonly FlowKey[];
-  readonly senders: ReadonlySet<string>;
+  readonly senders: readonly string[];
 }
 
 export class DirtySet {
-  #flows: FlowName[] = [];
-  #tombstones: FlowKey[] = [];
+  #flows = new Map<string, { readonly owner: string; readonly key: FlowKey }>();
+  #tombstones = new Map<string, FlowKey>();
   #senders = new Set<string>();
 
-  flow(name: FlowName): void {
-    this.#flows.push(name);
+  flow(owner: string, key: FlowKey): void {
+    this.#flows.set(`${owner} ${flowKeyText(key)}`, { owner, key });
   }
 
   tombstone(key: FlowKey): void {
-    this.#tombstones.push(key);
+    this.#tombstones.set(flowKeyText(key), key);
   }
 
   sender(instance: string): void {
@@ -35,9 +26,13 @@ export class DirtySet {
 
   /** Everything, and forgets it. */
   take(): Dirt {
-    const dirt = { flows: this.#flows, tombstones: this.#tombstones, senders: this.#senders };
-    this.#flows = [];
-    this.#tombstones = [];
+    const dirt = {
+      flows: [...this.#flows.values()],
+      tombstones: [...this.#tombstones.values()],
+      senders: [...this.#senders],
+    };
+    this.#flows = new Map();
+    this.#tombstones = new Map();
     this.#senders = new Set();
     return dirt;
   }
