@@ -113,24 +113,6 @@ export function answerToProto(answer: FlowAnswer): FlowAnswerMessage {
   }
 }
 
-export function readAnswer(field: string, message: FlowAnswerMessage): FlowAnswer {
-  const answer = readPresent(field, message.answer);
-  switch (answer.$case) {
-    case "owned":
-      return { kind: "owned", flow: readFlow(`${field}.owned`, answer.value) };
-    case "closed":
-      return {
-        kind: "closed",
-        owner: readName(`${field}.closed.owner`, answer.value.owner),
-        appliedSequence: answer.value.appliedSequence,
-      };
-    case "absent":
-      return { kind: "absent", appliedSequence: answer.value.appliedSequence };
-    case "unknown":
-      return { kind: "unknown", reason: readText(`${field}.unknown.reason`, answer.value.reason) };
-  }
-}
-
 export function assignmentToProto({ epoch, holders }: Assignment): AssignmentMessage {
   const assignments = holders.map(({ primary, standby }, shard) => ({ shard, primary, standby }));
   return { epoch, shards: holders.length, assignments };

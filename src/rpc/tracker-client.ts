@@ -15,15 +15,14 @@ import { serverStream, unary } from "./client.ts";
 import { fromServiceError } from "./errors.ts";
 import { readAddress, readCount, readList, readName } from "./fields.ts";
 import {
-  flowKeyToProto,
   positionsToProto,
-  readAnswer,
   readFlow,
   readPositions,
   readWatchPositions,
   type WatchPosition,
   watchPositionsToProto,
 } from "./flow-codec.ts";
+import { keysToColumns, readAnswerColumns, unknownKind } from "./lookup-columns.ts";
 import { type Bounds, TrackerDirectory } from "./tracker-directory.ts";
 import { countsMax, lookupKeysMax } from "./tracker-limits.ts";
 
@@ -100,8 +99,11 @@ export class TrackerClient implements Disposable {
     try {
       const shards = await this.#directory.shards(bounds);
       const byShard = Map.groupBy(keys.keys(), (index) => shardOf((keys[index] as FlowKey).address, shards));
+      // Whoever holds several shards is asked for all of them at once.
+      const groups = await this.#directory.groups([...byShard.keys()], bounds);
+      const asks = groups.map((group) => [group[0] ?? 0, group.flatMap((shard) => byShard.get(shard) ?? [])] as const);
       const answers = new Array<FlowAnswer>(keys.length);
-      const asked = [...byShard].flatMap(([shard, indices]) =>
+      const asked = asks.flatMap(([shard, indices]) =>
         chunksOf(indices, lookupKeysMax).map(async (chunk) => {
           const found = await this.#lookupIn(
             shard,
@@ -236,15 +238,15 @@ export class TrackerClient implements Disposable {
     atLeast: readonly ShardPosition[],
     bounds: Bounds,
   ): Promise<FlowAnswer[]> {
-    const request = { keys: keys.map(flowKeyToProto), atLeast: positionsToProto(atLeast) };
+    const request = { keys: [], columns: keysToColumns(keys), atLeast: positionsToProto(atLeast) };
     try {
-      const { answers } = await this.#directory.ask(
+      const { columns } = await this.#directory.ask(
         shard,
         bounds,
         async (client, signal, deadlineMs) => await unary(client, "lookupFlows", request, { signal, deadlineMs }),
-        (found) => found.answers.every(({ answer }) => answer?.$case !== "unknown"),
+        (found) => found.columns?.kind.includes(unknownKind) === false,
       );
-      return answers.map((answer) => readAnswer("answer", answer));
+      return readAnswerColumns(keys, columns);
     } catch (error) {
       bounds.signal.throwIfAborted();
       return keys.map(() => unanswered(fromServiceError(error).message));

@@ -395,7 +395,11 @@ describe("trackers asked through their client", () => {
   });
 
   test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>]>([
-    ["look-up", (raw) => unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 6 }], atLeast: [] }, bounds)],
+    [
+      "look-up",
+      (raw) =>
+        unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 6 }], atLeast: [], columns: undefined }, bounds),
+    ],
     ["count", (raw) => unary(raw, "countFlows", { address: publicAddress, atLeast: [] }, bounds)],
     ["barrier", (raw) => unary(raw, "barrier", { positions: [{ shard, sequence: 1n }] }, bounds)],
     [
@@ -448,7 +452,8 @@ describe("trackers asked through their client", () => {
     ],
     [
       "a key without a protocol",
-      (raw) => unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 0 }], atLeast: [] }, bounds),
+      (raw) =>
+        unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 0 }], atLeast: [], columns: undefined }, bounds),
       "INVALID_ARGUMENT",
     ],
     [
@@ -459,7 +464,12 @@ describe("trackers asked through their client", () => {
     [
       "too many keys",
       (raw) =>
-        unary(raw, "lookupFlows", { keys: Array(10_001).fill({ ...keyOf(1), protocol: 6 }), atLeast: [] }, bounds),
+        unary(
+          raw,
+          "lookupFlows",
+          { keys: Array(10_001).fill({ ...keyOf(1), protocol: 6 }), atLeast: [], columns: undefined },
+          bounds,
+        ),
       "INVALID_ARGUMENT",
     ],
   ])("refuse %s", async (_, ask, code) => {
