@@ -1,4 +1,4 @@
-/** Remaps whose source answers by itself (policy `return: direct`), with nodes that have no kernel (SPEC D15, O3, O4, R4, R6). */
+/** Remaps whose source answers by itself (policy `return: direct`), with nodes that have no kernel (SPEC D16, O3, O4, R4, R6). */
 import { describe, expect, it } from "vitest";
 import type { Egress, GatewayState } from "../../../src/node/state.ts";
 import { bigintText, FakeCluster, type FakeClusterOptions, publicA } from "../../support/fake-cluster.ts";
