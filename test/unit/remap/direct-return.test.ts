@@ -1,23 +1,11 @@
 /** Remaps whose source answers by itself (policy `return: direct`), with nodes that have no kernel (SPEC D16, O3, O4, R4, R6). */
 import { describe, expect, it } from "vitest";
 import type { Egress, GatewayState } from "../../../src/node/state.ts";
-import { bigintText, FakeCluster, type FakeClusterOptions, publicA } from "../../support/fake-cluster.ts";
-import { brokenInvariants } from "../../support/packet-invariants.ts";
+import { bigintText, type FakeCluster, publicA } from "../../support/fake-cluster.ts";
+import { openWatched } from "../../support/watched-cluster.ts";
 
 const direct = { returnPath: "direct" } as const;
 const sourceAddress = "10.77.0.11";
-
-async function open(options: FakeClusterOptions = {}): Promise<FakeCluster> {
-  const cluster = new FakeCluster(options);
-  for (const node of cluster.nodes)
-    node.onApply = () => expect(brokenInvariants(cluster.agents, cluster.gateways)).toEqual([]);
-  cluster.connectAll();
-  await cluster.settle();
-  await cluster.addAddress(publicA, "vm-a");
-  cluster.node("vm-a").open(publicA, 5);
-  await cluster.settle();
-  return cluster;
-}
 
 async function draining(cluster: FakeCluster, target = "vm-b", policy: object = direct): Promise<string> {
   const { id } = await cluster.created(publicA, target, policy);
@@ -32,7 +20,7 @@ const acceptsOf = (cluster: FakeCluster): GatewayState["accepts"] => cluster.gat
 
 describe("a remap whose source answers by itself", () => {
   it("keeps the source's translation to the end of its drain, and lets go of it before anything else", async () => {
-    const cluster = await open({ gateways: 2 });
+    const cluster = await openWatched({ gateways: 2 });
     const id = await draining(cluster);
     expect(cluster.remap(id).policy.returnPath).toBe("direct");
     expect(egressOf(cluster, "vm-a")).toMatchObject({ kind: "direct" });
@@ -58,7 +46,7 @@ describe("a remap whose source answers by itself", () => {
   });
 
   it("waits with the source's part until every gateway has let go, and says for whom", async () => {
-    const cluster = await open({ gateways: 2 });
+    const cluster = await openWatched({ gateways: 2 });
     const id = await draining(cluster);
     cluster.disconnect(cluster.node("gw2"));
     cluster.node("vm-a").close(publicA);
@@ -78,7 +66,7 @@ describe("a remap whose source answers by itself", () => {
   });
 
   it("is not over while the source still sends, which is counted at its own end (R4)", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const id = await draining(cluster);
     const source = cluster.node("vm-a");
     source.close(publicA);
@@ -93,7 +81,7 @@ describe("a remap whose source answers by itself", () => {
   });
 
   it("leaves everything as it was when it is aborted before its flip (R3)", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const before = JSON.stringify(cluster.wanted(), bigintText);
     cluster.prove = () => undefined;
     const { id } = await cluster.created(publicA, "vm-b", direct);
@@ -106,7 +94,7 @@ describe("a remap whose source answers by itself", () => {
 
   it("goes back amid its drain: the flows of before are at home, and either way of answering fits", async () => {
     for (const returnPath of ["direct", "channel"] as const) {
-      const cluster = await open();
+      const cluster = await openWatched();
       const there = await draining(cluster);
       cluster.node("vm-b").open(publicA, 3);
       const back = await draining(cluster, "vm-a", { returnPath });
@@ -127,7 +115,7 @@ describe("a remap whose source answers by itself", () => {
       ["channel", "direct"],
       ["direct", "direct"],
     ] as const) {
-      const cluster = await open({ instances: 3 });
+      const cluster = await openWatched({ instances: 3 });
       const one = await draining(cluster, "vm-b", { returnPath: first });
       cluster.node("vm-b").open(publicA, 3);
       const two = await draining(cluster, "vm-c", { returnPath: second });
@@ -145,7 +133,7 @@ describe("a remap whose source answers by itself", () => {
   });
 
   it("can be sent back while the gateways let go of the source", async () => {
-    const cluster = await open({ gateways: 2 });
+    const cluster = await openWatched({ gateways: 2 });
     const id = await draining(cluster);
     cluster.disconnect(cluster.node("gw2"));
     cluster.node("vm-a").close(publicA);
@@ -159,7 +147,7 @@ describe("a remap whose source answers by itself", () => {
   });
 
   it("keeps the translation after all when a connection has come up at the source meanwhile", async () => {
-    const cluster = await open({ gateways: 2 });
+    const cluster = await openWatched({ gateways: 2 });
     const id = await draining(cluster);
     cluster.disconnect(cluster.node("gw2"));
     cluster.node("vm-a").close(publicA);
@@ -196,7 +184,7 @@ describe("a remap whose source answers by itself", () => {
       ],
     ];
     for (const [outcome, policy, end] of ends) {
-      const cluster = await open();
+      const cluster = await openWatched();
       const id = await draining(cluster, "vm-b", { ...direct, ...policy });
       for (const node of cluster.nodes) node.onApply = undefined;
       const ending = end(cluster, id);
@@ -208,7 +196,7 @@ describe("a remap whose source answers by itself", () => {
   });
 
   it("does not end with connections let go of while a gateway still translates for them", async () => {
-    const cluster = await open({ gateways: 2 });
+    const cluster = await openWatched({ gateways: 2 });
     const id = await draining(cluster, "vm-b", { ...direct, deadlineMs: 1_000, onDeadline: "keep" });
     for (const node of cluster.nodes) node.onApply = undefined;
     await cluster.tick(2_000);
@@ -224,7 +212,7 @@ describe("a remap whose source answers by itself", () => {
   });
 
   it("says in its preview what it means for the source", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const request = cluster.request(publicA, "vm-b", { ...direct, unknown: "reset" });
     expect(cluster.remaps.plan(request)).toMatchObject({
       refusals: [],
@@ -233,7 +221,7 @@ describe("a remap whose source answers by itself", () => {
   });
 
   it("means nothing where connections are not followed", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     for (const node of cluster.nodes) node.onApply = undefined;
     const { id } = await cluster.created(publicA, "vm-b", { ...direct, follow: false });
     await cluster.until(() => cluster.remap(id).phase === "completed");

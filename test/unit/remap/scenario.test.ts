@@ -2,29 +2,9 @@
 import { describe, expect, it } from "vitest";
 import type { AgentState } from "../../../src/node/state.ts";
 import type { Remap, RemapPolicy } from "../../../src/remap/remap.ts";
-import {
-  bigintText,
-  FakeCluster,
-  type FakeClusterOptions,
-  ip,
-  publicA,
-  publicB,
-  sourceLostMs,
-} from "../../support/fake-cluster.ts";
+import { bigintText, type FakeCluster, ip, publicA, publicB, sourceLostMs } from "../../support/fake-cluster.ts";
 import type { FakeNode } from "../../support/fake-node.ts";
-import { brokenInvariants } from "../../support/packet-invariants.ts";
-
-async function open(options: FakeClusterOptions = {}): Promise<FakeCluster> {
-  const cluster = new FakeCluster(options);
-  for (const node of cluster.nodes)
-    node.onApply = () => expect(brokenInvariants(cluster.agents, cluster.gateways)).toEqual([]);
-  cluster.connectAll();
-  await cluster.settle();
-  await cluster.addAddress(publicA, "vm-a");
-  cluster.node("vm-a").open(publicA, 5);
-  await cluster.settle();
-  return cluster;
-}
+import { openWatched } from "../../support/watched-cluster.ts";
 
 async function refusalOf(creating: ReturnType<FakeCluster["create"]>): Promise<string> {
   const answer = await creating;
@@ -36,7 +16,7 @@ const kinds = (cluster: FakeCluster) =>
 
 describe("a remap", () => {
   it("goes through all phases and ends when the last old connection has ended", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining");
     await cluster.tick(30_000);
@@ -51,7 +31,7 @@ describe("a remap", () => {
   });
 
   it("is the same one when the request comes again with its key, and another one refused while it runs", async () => {
-    const cluster = await open({ instances: 3 });
+    const cluster = await openWatched({ instances: 3 });
     const request = cluster.request(publicA, "vm-b", {}, "once");
     const [first, second] = await Promise.all([cluster.remaps.create(request), cluster.remaps.create(request)]);
     expect(first.ok && second.ok && first.value.id === second.value.id).toBe(true);
@@ -67,13 +47,13 @@ describe("a remap", () => {
     ["a channel that is not built", publicA, "vm-b", { channel: "gre" }, "UNSUPPORTED"],
     ["a channel without room", publicA, "vm-b", { channel: "vxlan" }, "MTU_TOO_SMALL"],
   ] as const)("refuses %s", async (_what, address, target, policy, code) => {
-    const cluster = await open();
+    const cluster = await openWatched();
     expect(await refusalOf(cluster.create(address, target, policy))).toBe(code);
     expect(cluster.remaps.list(undefined, false)).toEqual([]);
   });
 
   it("is refused while an agent that it needs, or any gateway, is away", async () => {
-    const cluster = await open({ gateways: 2 });
+    const cluster = await openWatched({ gateways: 2 });
     cluster.disconnect(cluster.node("vm-b"));
     expect(await refusalOf(cluster.create(publicA, "vm-b"))).toBe("INSTANCE_DOWN");
     cluster.connectAll();
@@ -85,7 +65,7 @@ describe("a remap", () => {
   });
 
   it("is refused where the target would follow more instances than it can, and says what to do", async () => {
-    const cluster = await open({ instances: 18 });
+    const cluster = await openWatched({ instances: 18 });
     for (const { name } of cluster.agents.slice(1, 17)) {
       const { id } = await cluster.created(publicA, name);
       await cluster.until(() => cluster.remap(id).phase === "draining");
@@ -103,7 +83,7 @@ describe("a remap", () => {
   });
 
   it("uses for the target the private address on which old flows may live, and keeps the source's until the drain ends", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     await cluster.addAddress(publicB, "vm-b");
     const there = await cluster.created(publicA, "vm-b");
     expect(there.targetPrivate).toBe("10.77.0.112");
@@ -130,7 +110,7 @@ describe("before the flip, a remap aborts by itself", () => {
     ["no proof comes back", narrow, "CHANNEL_UNPROVEN", "1500 bytes"],
   ];
   it.each(cases)("when %s", async (_what, disturb, code, word) => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const before = JSON.stringify(cluster.wanted(), bigintText);
     const { id } = await cluster.created(publicA, "vm-b");
     disturb(cluster);
@@ -143,7 +123,7 @@ describe("before the flip, a remap aborts by itself", () => {
   });
 
   it("when the trackers lag for longer than they are given", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     cluster.trackersMs = 60_000;
     cluster.lead();
     cluster.connectAll();
@@ -157,7 +137,7 @@ describe("before the flip, a remap aborts by itself", () => {
   });
 
   it("but not because the trackers lag, for which it waits and says in which shards (R12)", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     lag(cluster);
     await cluster.until(() => cluster.remap(id).waitingFor[0]?.node === "tracker", 5);
@@ -172,7 +152,7 @@ describe("before the flip, a remap aborts by itself", () => {
   });
 
   it("when a node goes away while the trackers are waited for, after the node's own time", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     lag(cluster);
     await cluster.until(() => cluster.remap(id).waitingFor[0]?.node === "tracker", 5);
@@ -186,7 +166,7 @@ describe("before the flip, a remap aborts by itself", () => {
   });
 
   it("when a smaller proof is all that comes back", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     cluster.prove = () => {
       for (const proof of cluster.gateways[0]?.gatewayState?.proofs ?? [])
@@ -198,7 +178,7 @@ describe("before the flip, a remap aborts by itself", () => {
   });
 
   it("when a node can't bring its kernel into the state, with the node's own reason", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     const target = cluster.node("vm-b");
     target.faults = [{ code: "LIMIT_EXCEEDED", message: "the connection table is 95 % full", address: publicA }];
@@ -213,7 +193,7 @@ describe("before the flip, a remap aborts by itself", () => {
   });
 
   it("but not when the fault is another address's", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     cluster.node("vm-b").faults = [{ code: "NODE_FAILED", message: "elsewhere", address: publicB }];
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining");
@@ -222,7 +202,7 @@ describe("before the flip, a remap aborts by itself", () => {
 
 describe("after the flip, a remap never aborts by itself", () => {
   it("but waits for a gateway that is away, says so, and goes on when it is given up", async () => {
-    const cluster = await open({ gateways: 2 });
+    const cluster = await openWatched({ gateways: 2 });
     const { id } = await cluster.created(publicA, "vm-b");
     const gateway = cluster.node("gw2");
     cluster.nodes.forEach((node) => {
@@ -272,7 +252,7 @@ describe("after the flip, a remap never aborts by itself", () => {
     ],
   ];
   it.each(withheld)("but waits for %s, and says so", async (_what, name, isHeld, word) => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     const order = cluster.order.bind(cluster);
     let holding = true;
@@ -291,7 +271,7 @@ describe("after the flip, a remap never aborts by itself", () => {
   });
 
   it("an abort is a remap back, and the same one when asked again", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining");
     const abort = () => cluster.remaps.command(id, { kind: "abort", by: "me" }, "me");
@@ -303,7 +283,7 @@ describe("after the flip, a remap never aborts by itself", () => {
   });
 
   it("a source that is given up for good ends the drain as lost", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining" && cluster.remap(id).flows.remaining === 5);
     cluster.disconnect(cluster.node("vm-a"));
@@ -316,7 +296,7 @@ describe("after the flip, a remap never aborts by itself", () => {
 
 describe("a source that is not heard of while it drains (R14)", () => {
   async function draining(): Promise<{ cluster: FakeCluster; id: string; source: FakeNode; now: () => Remap }> {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining" && cluster.remap(id).flows.remaining === 5);
     await cluster.tick(2_000);
@@ -433,7 +413,7 @@ describe("a target that is gone after the flip", () => {
   it.each(["vm-a", "vm-c"])(
     "lets the address go on to %s without its connections; the source keeps its own",
     async (to) => {
-      const cluster = await open({ instances: 3 });
+      const cluster = await openWatched({ instances: 3 });
       const first = await cluster.created(publicA, "vm-b");
       await cluster.until(() => cluster.remap(first.id).phase === "draining");
       cluster.disconnect(cluster.node("vm-b"));
@@ -453,7 +433,7 @@ describe("a target that is gone after the flip", () => {
 
 describe("the end of a drain", () => {
   it("waits for the follower's word on its channel while the follower's agent is away (R4)", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining");
     cluster.disconnect(cluster.node("vm-b"));
@@ -469,7 +449,7 @@ describe("the end of a drain", () => {
   });
 
   async function draining(policy = {}): Promise<{ cluster: FakeCluster; id: string; now: () => Remap }> {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b", policy);
     await cluster.until(() => cluster.remap(id).phase === "draining" && cluster.remap(id).flows.remaining === 5);
     return { cluster, id, now: () => cluster.remap(id) };
@@ -554,7 +534,7 @@ describe("the end of a drain", () => {
 
 describe("connections that the source's kernel can't reset", () => {
   it("don't hold up a cut, count as cut, and are told of", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     cluster.node("vm-a").resetsConnections = false;
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining");
@@ -566,7 +546,7 @@ describe("connections that the source's kernel can't reset", () => {
   });
 
   it("are foretold by the preview", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     cluster.disconnect(cluster.node("vm-a"));
     cluster.node("vm-a").resetsConnections = false;
     cluster.connectAll();
@@ -581,7 +561,7 @@ describe("connections that the source's kernel can't reset", () => {
 
 describe("what agents count", () => {
   it("outlives their restarts", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const [source, target] = [cluster.node("vm-a"), cluster.node("vm-b")];
     const { id } = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "draining");
@@ -606,7 +586,7 @@ describe("what agents count", () => {
 
 describe("taking the source offline", () => {
   async function draining(policy: Partial<RemapPolicy> = {}) {
-    const cluster = await open({ instances: 3 });
+    const cluster = await openWatched({ instances: 3 });
     const source = cluster.node("vm-a");
     cluster.disconnect(source);
     source.offlineHook = true;
@@ -696,7 +676,7 @@ describe("taking the source offline", () => {
 
 describe("without following", () => {
   it("the address moves at once, without a channel, and the source resets what it had", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     for (const node of cluster.nodes) node.onApply = () => expect(node.agentState?.links ?? []).toEqual([]);
     const { id } = await cluster.created(publicA, "vm-b", { follow: false });
     await cluster.until(() => cluster.remap(id).phase === "completed");
@@ -708,7 +688,7 @@ describe("without following", () => {
   });
 
   it("the address can leave an instance whose agent is gone", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     cluster.disconnect(cluster.node("vm-a"));
     for (const node of cluster.nodes) node.onApply = undefined;
     expect(await refusalOf(cluster.create(publicA, "vm-b"))).toBe("INSTANCE_DOWN");
@@ -720,7 +700,7 @@ describe("without following", () => {
 
 describe("more than one remap", () => {
   it("twenty times to and fro with connections of every generation on both sides, none loses its way", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const moves: string[] = [];
     for (let turn = 0; turn < 20; turn++) {
       const target = turn % 2 === 0 ? "vm-b" : "vm-a";
@@ -742,7 +722,7 @@ describe("more than one remap", () => {
   });
 
   it("a second one from the target to a third moves the first source's channel with it", async () => {
-    const cluster = await open({ instances: 3 });
+    const cluster = await openWatched({ instances: 3 });
     const first = await cluster.created(publicA, "vm-b");
     await cluster.until(() => cluster.remap(first.id).phase === "draining");
     cluster.node("vm-b").open(publicA, 2);
@@ -763,7 +743,7 @@ describe("more than one remap", () => {
   });
 
   it("two addresses cross each other between the same instances", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     await cluster.addAddress(publicB, "vm-b");
     cluster.node("vm-b").open(publicB, 3);
     const [one, two] = await Promise.all([cluster.created(publicA, "vm-b"), cluster.created(publicB, "vm-a")]);
@@ -782,7 +762,7 @@ describe("a coordinator that takes over", () => {
   it.each(["preparing", "arming", "switching", "draining", "finalizing"] as const)(
     "goes on with a remap that is %s",
     async (phase) => {
-      const cluster = await open({ gateways: 2 });
+      const cluster = await openWatched({ gateways: 2 });
       const { id } = await cluster.created(publicA, "vm-b");
       cluster.slowStore = true;
       for (let i = 0; i < 500 && cluster.remap(id).phase !== phase; i++) {
@@ -804,7 +784,7 @@ describe("a coordinator that takes over", () => {
   );
 
   it("sends the ends nothing that could be older than what they have, until the gateways have answered", async () => {
-    const cluster = await open({ gateways: 2 });
+    const cluster = await openWatched({ gateways: 2 });
     const { id } = await cluster.created(publicA, "vm-b");
     cluster.slowStore = true;
     const source = cluster.node("vm-a");
@@ -825,7 +805,7 @@ describe("a coordinator that takes over", () => {
   });
 
   it("gives way when a node obeys a newer term, and stores nothing more", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const node = cluster.node("vm-b");
     node.held = { term: 99n, leader: "another", generation: 1n, digest: "00".repeat(32) };
     node.report();
@@ -835,7 +815,7 @@ describe("a coordinator that takes over", () => {
   });
 
   it("stops at once when the store does not take a write", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     cluster.slowStore = true;
     const creating = cluster.create(publicA, "vm-b");
     await cluster.flush();
@@ -847,7 +827,7 @@ describe("a coordinator that takes over", () => {
 
 describe("the inventory", () => {
   it("refuses what would make the edge ambiguous or a remap blind", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const add = (wish: Parameters<typeof cluster.inventory.addAddress>[0]) =>
       cluster.inventory.addAddress(wish, "test");
     expect(await add({ address: publicA, instance: "vm-b" })).toMatchObject({ error: { code: "ADDRESS_EXISTS" } });
@@ -869,7 +849,7 @@ describe("the inventory", () => {
   });
 
   it("never lets a generation go down, also when an address is removed and added again", async () => {
-    const cluster = await open();
+    const cluster = await openWatched();
     const { id } = await cluster.created(publicA, "vm-b");
     cluster.node("vm-a").close(publicA);
     await cluster.until(() => cluster.remap(id).phase === "completed");
