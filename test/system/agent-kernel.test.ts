@@ -20,6 +20,8 @@ describe("the agent's hands on the kernel", () => {
   beforeEach(async () => {
     host = new Namespace("agk-a");
     other = new Namespace("agk-b");
+    // No link-local address, which comes by itself a second after its device: it would change the picture meanwhile.
+    host.exec("sysctl", "-q", "-w", "net.ipv6.conf.default.addr_gen_mode=1");
     host.connect("eth0", "10.77.0.11/24", other, "eth0", "10.77.0.1/24");
     directory = mkdtempSync(join(tmpdir(), "baton-t-agk-"));
     agent = await start();

@@ -71,7 +71,8 @@ describe("a remap whose source answers by itself", () => {
     expect(followed).toBeGreaterThan(1_000);
     // What may come this way is an answer to a handshake that the flip has caught.
     expect(returned).toBeLessThan(100);
-    expect(await packets("vm-a", "returned")).toBeGreaterThan(10_000);
+    // How many packets the transfers have made by now is the machine's matter: offloads join them.
+    expect(await packets("vm-a", "returned")).toBeGreaterThan(1_000);
     for (const gateway of ["gw1", "gw2"])
       expect(await translations(gateway)).toEqual([privateOf["vm-a"], privateOf["vm-b"]].sort());
   });
