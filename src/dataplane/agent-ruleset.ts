@@ -85,8 +85,9 @@ function wantedSets(state: AgentState): Map<string, string> {
   return sets;
 }
 
+/** A hook costs every packet of the host something: one that has nothing to decide is left out. */
 function baseChains(scope: RuleScope): Chain[] {
-  return [
+  const chains: Chain[] = [
     { name: "prerouting_raw", hook: "type filter hook prerouting priority raw", rules: prerouting(scope) },
     { name: "prerouting_tracked", hook: "type filter hook prerouting priority mangle", rules: tracked(scope) },
     { name: "input", hook: "type filter hook input priority mangle", rules: catchProofs(scope) },
@@ -101,6 +102,7 @@ function baseChains(scope: RuleScope): Chain[] {
     { name: "postrouting_port", hook: "type nat hook postrouting priority srcnat", rules: ownPorts(scope) },
     ...translatedOpens(scope),
   ];
+  return chains.filter(({ rules }) => rules.length > 0);
 }
 
 function trackScope(scope: RuleScope): string[] {

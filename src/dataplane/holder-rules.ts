@@ -32,20 +32,18 @@ export function toOwner(scope: RuleScope, link: Link): string[] {
  */
 export function fromOwner(scope: RuleScope, link: Link): string[] {
   const set = (kind: FollowSet) => `@${setName.ofLink(kind, link.id)}`;
-  const pass = [
-    "notrack",
-    scope.setMark(packetMark(scope.host.marks, "returned", link.id)),
-    `ip daddr ${scope.state.probeSource} accept`,
-  ];
+  const pass = ["notrack", scope.setMark(packetMark(scope.host.marks, "returned", link.id))];
   const count = `counter name ${counterName("returned", link.id)}`;
-  const answered = `ip daddr ${scope.state.probeSource} icmp type echo-reply icmp id ${link.id} counter name ${counterName("answered", link.id)} drop`;
+  const toProber = `ip daddr ${scope.state.probeSource}`;
+  const answered = `${toProber} icmp type echo-reply icmp id ${link.id} counter name ${counterName("answered", link.id)} drop`;
   if (!scope.follows(link)) return [answered, `ip daddr != ${scope.state.probeSource} accept`, ...pass];
   return [
-    answered,
     ...pass,
+    `${outbound} ${set("follow")} ${count} accept`,
+    answered,
+    `${toProber} accept`,
     `meta l4proto udp ${count} accept`,
     "meta l4proto != tcp accept",
-    `${outbound} ${set("follow")} ${count} accept`,
     `${outbound} ${set("own_syn")} counter name ${counterName("refused", link.id)} drop`,
     "tcp flags & rst == rst accept",
     `${synAck} update ${set("half")} { ${outbound} timeout ${halfSeconds}s }`,

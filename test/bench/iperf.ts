@@ -5,6 +5,7 @@
  * all are opened at the start, and all but the one that is measured are stopped (SIGSTOP; TCP then stops the sender).
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 
@@ -19,6 +20,11 @@ const intervalSeconds = 0.5;
 /** Longer than any run: a server must not give a stopped connection up. */
 const patienceSeconds = 3_600;
 const startTimeoutMs = 10_000;
+/**
+ * Processors of client and server. Left to the scheduler, their places differ from connection to connection, and that
+ * difference is greater than any that is to be measured here.
+ */
+const processors = "0,1";
 
 /** From a line of `iperf3 -f m`. */
 export function parseInterval(line: string): Interval | undefined {
@@ -59,7 +65,8 @@ export class IperfConnection implements AsyncDisposable {
   static async open(namespace: string, to: string, port: number, reverse: boolean): Promise<IperfConnection> {
     const direction = reverse ? ["-R"] : [];
     const times = ["-t", String(patienceSeconds), "-i", String(intervalSeconds), "-f", "m", "--forceflush"];
-    const child = inNamespace(namespace, ["-c", to, "-p", String(port), ...times, ...direction]);
+    const places = availableParallelism() > 1 ? ["-A", processors] : [];
+    const child = inNamespace(namespace, ["-c", to, "-p", String(port), ...times, ...places, ...direction]);
     const connection = new IperfConnection(child);
     await connection.#until(() => connection.#intervals.length > 0);
     return connection;

@@ -3,8 +3,9 @@ import { parseArgs } from "node:util";
 import { benchEvents, eventsDefaults, eventsTable } from "./events.ts";
 import { benchFollow, type FollowResult, gigabits } from "./follow.ts";
 
-const defaultPairs = 7;
-const defaultSeconds = 2;
+/** Many short ones: a machine that others use changes its pace within seconds. */
+const defaultPairs = 21;
+const defaultSeconds = 1;
 const wrongUsage = 2;
 const usage = `usage: npm run bench -- NAME [--json] [OPTIONS]
 
