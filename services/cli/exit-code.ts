@@ -35,6 +35,7 @@ export const exitCodeOf: Record<ErrorCode, ExitCode> = {
   CHANNEL_UNPROVEN: refused,
   CHANNEL_UNAVAILABLE: refused,
   WRONG_PHASE: refused,
+  NODE_HELD_BACK: refused,
   NO_OFFLINE_HOOK: refused,
   UNSUPPORTED: refused,
   LIMIT_EXCEEDED: refused,

@@ -45,6 +45,7 @@ export class ClusterCalls {
       removeInstance: (name, by) => coordinator.removeInstance(name, by),
       listGateways: () => coordinator.listGateways(),
       removeGateway: (name, by) => coordinator.removeGateway(name, by),
+      beginAnew: (by) => coordinator.beginAnew(by),
       listMembers: async () => this.#members(),
       listShards: (signal) => this.#shards(signal),
       moveShard: async () => ({

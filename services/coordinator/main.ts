@@ -39,6 +39,7 @@ const duplicateWindowMs = 120_000;
 /** Remaps and the audit are kept for ten years, as far as there is room. */
 const keptMs = 315_360_000_000;
 const processIdBytes = 8;
+const leaseIdBytes = 12;
 const remapIdBytes = 5;
 
 /** The process's exit code. */
@@ -86,6 +87,7 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     clock: systemClock,
     random: Math.random,
     newId: () => `r${systemClock.nowMs().toString(36)}-${randomBytes(remapIdBytes).toString("hex")}`,
+    newLease: () => randomBytes(leaseIdBytes).toString("hex"),
     onWrite: metrics.noteWrite,
     log,
   });
@@ -132,6 +134,8 @@ function storeTrouble(bus: NatsBus): string | undefined {
 function reasonsNotReady(bus: NatsBus, coordinator: Coordinator): string[] {
   const trouble = storeTrouble(bus);
   if (trouble !== undefined) return [trouble];
+  const heldBack = coordinator.leader?.cluster.unexplained() ?? [];
+  if (heldBack.length > 0) return heldBack.map(({ name, unexplained }) => `${name} is held back: ${unexplained}`);
   return coordinator.settled ? [] : ["no coordinator leads yet"];
 }
 

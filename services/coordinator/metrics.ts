@@ -44,6 +44,14 @@ export function coordinatorMetrics(leader: () => Leader | undefined): Coordinato
       for (const kind of ["agent", "gateway"]) this.set({ kind }, nodes.filter((node) => node.kind === kind).length);
     },
   });
+  new Gauge({
+    name: "baton_nodes_held_back",
+    help: "Nodes that get no orders, for the store can't explain their states",
+    registers,
+    collect() {
+      this.set(leader()?.cluster.unexplained().length ?? 0);
+    },
+  });
   const switches = new Histogram({
     name: "baton_switch_ms",
     help: "First gateway told to flip until the source's last acknowledgement, milliseconds",

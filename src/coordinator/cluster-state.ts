@@ -62,6 +62,28 @@ export class ClusterState {
     return this.#nodes;
   }
 
+  /** Nodes that get no orders, for the store can't explain their states. */
+  unexplained(): readonly FencedNode[] {
+    return [...this.#nodes.values()].filter(({ unexplained }) => unexplained !== undefined);
+  }
+
+  /** Terms up to this leader's whose states are accepted, whoever has ordered them; 0: none. */
+  get acceptedTerm(): bigint {
+    return this.#leadership.history.accepted;
+  }
+
+  get term(): bigint {
+    return this.#leadership.term;
+  }
+
+  /** Whatever the nodes hold is to be replaced. The names of those that were held back. */
+  acceptAll(): readonly string[] {
+    this.#leadership.history.accept(this.#leadership.term);
+    const released = this.unexplained().filter((node) => node.reconsider());
+    for (const node of released) this.noteFacts(node);
+    return released.map(({ name }) => name);
+  }
+
   openRemaps(): readonly RemapState[] {
     return [...this.#remaps.values()].filter(({ record }) => !hasEnded(record));
   }

@@ -103,10 +103,11 @@ export class Conductor {
     }
     const newer = node.connect(hello, session, this.#ports.clock.nowMs());
     if (newer !== undefined) {
-      this.#lose(`${hello.name} obeys term ${newer.term} of ${newer.leader}`);
+      this.#lose(`${hello.name} obeys term ${newer.term} of ${newer.leader}`, newer.term);
       return;
     }
     this.#cluster.noteFacts(node);
+    this.#noteHeldBack(node, undefined);
     this.#register(hello);
     this.#cluster.projectNode(hello.name);
     this.#log.info({ node: hello.name, kind: hello.kind, version: hello.version }, "node connected");
@@ -116,11 +117,13 @@ export class Conductor {
   report(name: string, session: NodeSession, status: NodeStatus): void {
     const node = this.#cluster.nodes.get(name);
     if (this.#isOver() || node === undefined) return;
+    const before = node.unexplained;
     const newer = node.report(session, status, this.#ports.clock.nowMs());
     if (newer !== undefined) {
-      this.#lose(`${name} obeys term ${newer.term} of ${newer.leader}`);
+      this.#lose(`${name} obeys term ${newer.term} of ${newer.leader}`, newer.term);
       return;
     }
+    this.#noteHeldBack(node, before);
     this.#cluster.noteFacts(node);
     this.#observeFor(node);
   }
@@ -171,6 +174,20 @@ export class Conductor {
     this.#cluster.project(all, true);
     this.observeAll();
     return accept(entry);
+  }
+
+  /** Stores that whatever the nodes hold may be replaced, and gives those that were held back their orders. */
+  async beginAnew(): Promise<Answer<readonly string[]>> {
+    try {
+      if (this.#cluster.acceptedTerm < this.#cluster.term) await this.#ports.store.putAccepted(this.#cluster.term);
+    } catch (error) {
+      return this.#storeFailed(error);
+    }
+    if (this.#isOver()) return reject(noLongerLeader);
+    const released = this.#cluster.acceptAll();
+    this.#log.warn({ nodes: released }, "an operator has begun anew: these nodes get their orders");
+    this.observeAll();
+    return accept(released);
   }
 
   /** Stores a new remap and begins. */
@@ -351,6 +368,11 @@ export class Conductor {
     void settled.then(() => this.#writes.get(record.id) === settled && this.#writes.delete(record.id));
   }
 
+  #noteHeldBack({ name, unexplained }: FencedNode, before: string | undefined): void {
+    if (unexplained !== undefined && unexplained !== before)
+      this.#log.error({ node: name }, `a node is held back, and gets no orders: ${unexplained}`);
+  }
+
   /** A node's first sight, or a new set of private addresses, is written down; what it says counts at once. */
   #register(hello: NodeHello): void {
     const known = this.#cluster.inventory.nodes.get(hello.name);
@@ -374,10 +396,10 @@ export class Conductor {
     return this.#stopped;
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, heard?: bigint): void {
     if (this.#stopped) return;
     this.stop();
-    this.#ports.lost(reason);
+    this.#ports.lost(reason, heard);
   }
 }
 

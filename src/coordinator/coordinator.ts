@@ -23,8 +23,8 @@ import { Mirror } from "./mirror.ts";
 import type { RemapFeed } from "./remap-feed.ts";
 
 export interface CoordinatorOptions
-  extends Omit<LeaderOptions, "mirror" | "bucket" | "events">,
-    Omit<ElectionOptions, "bucket" | "mirror"> {
+  extends Omit<LeaderOptions, "mirror" | "bucket" | "events" | "hear">,
+    Omit<ElectionOptions, "bucket" | "mirror" | "heard"> {
   /** Waits for the connection; throws the abort reason. */
   readonly openBucket: (signal: AbortSignal) => Promise<KvBucket>;
   /** Calls back when the connection to the store is lost. */
@@ -49,6 +49,8 @@ export class Coordinator {
   readonly #options: CoordinatorOptions;
   #election: Election | undefined;
   #leader: Leader | undefined;
+  /** The highest term that a node was heard to obey: the next one that is claimed has to be above it. */
+  #heard = 0n;
 
   constructor(options: CoordinatorOptions) {
     this.#options = options;
@@ -84,7 +86,7 @@ export class Coordinator {
     using _lost = this.#options.onStoreLost(() => end.abort(new Error("the connection to the store was lost")));
     const signal = AbortSignal.any([outer, end.signal]);
     const mirror = new Mirror();
-    const election = new Election({ ...this.#options, bucket, mirror });
+    const election = new Election({ ...this.#options, bucket, mirror, heard: () => this.#heard });
     this.#election = election;
     const watching = bucket
       .watch(
@@ -106,7 +108,10 @@ export class Coordinator {
 
   async #term(election: Election, bucket: KvBucket, mirror: Mirror, signal: AbortSignal): Promise<void> {
     const term = await election.win(signal);
-    const options = { ...this.#options, bucket, mirror };
+    const hear = (heard: bigint): void => {
+      if (heard > this.#heard) this.#heard = heard;
+    };
+    const options = { ...this.#options, bucket, mirror, hear };
     try {
       const leader = await takeOver(term, options);
       this.#leader = leader;
@@ -220,6 +225,10 @@ export class Coordinator {
 
   removeGateway(name: string, by: string): Promise<Reply<void>> {
     return this.#led((leader) => leader.inventory.removeGateway(name, by));
+  }
+
+  beginAnew(by: string): Promise<Reply<readonly string[]>> {
+    return this.#led((leader) => leader.inventory.beginAnew(by));
   }
 
   async #led<T>(work: (leader: Leader) => Promise<Reply<T>>): Promise<Reply<T>> {

@@ -10,9 +10,12 @@ import { isAbort, sleep } from "../runtime/retry.ts";
 import type { KvBucket } from "./kv.ts";
 import type { Mirror } from "./mirror.ts";
 import { decodeLease, encodeEntry, type Lease, leaseKey } from "./stored.ts";
+import { nextTerm } from "./term-history.ts";
 
 export interface Term {
   readonly term: bigint;
+  /** Names this lease, of all that were ever held: hexadecimal, 24 digits. */
+  readonly lease: string;
   /** Revision of the lease's creation: all that was stored before must be read before acting. */
   readonly revision: number;
   /** Aborts as soon as the lease may be lost. */
@@ -31,6 +34,10 @@ export interface ElectionOptions {
   readonly endpoint: string;
   /** Random, this process's own. */
   readonly process: string;
+  /** Random, 24 hexadecimal digits, another one at each call. */
+  readonly newLease: () => string;
+  /** The highest term that a node was heard to obey. */
+  readonly heard: () => bigint;
   /** A lease that was not renewed for this long is free. */
   readonly leaseMs: number;
   readonly clock: Clock;
@@ -79,10 +86,11 @@ export class Election {
       if (newest === undefined || newest.lease.released || this.#expired()) {
         await sleep(random() * electionJitterMs, signal);
         if (this.newest()?.term === newest?.term) {
-          const term = (newest?.term ?? 0n) + 1n;
+          const term = nextTerm(newest?.term ?? 0n, this.#options.heard());
+          const lease = this.#options.newLease();
           const beganMs = clock.monotonicMs();
-          const created = await bucket.create(leaseKey(term), this.#encode(0, false), signal);
-          if (created.kind === "created") return this.#hold(term, created.revision, beganMs, signal);
+          const created = await bucket.create(leaseKey(term), this.#encode(lease, 0, false), signal);
+          if (created.kind === "created") return this.#hold(term, lease, created.revision, beganMs, signal);
         }
       }
       await sleep(pollMs, signal);
@@ -99,20 +107,21 @@ export class Election {
     return now - this.#seen.sinceMs >= this.#options.leaseMs;
   }
 
-  #hold(term: bigint, revision: number, beganMs: number, outer: AbortSignal): Term {
+  #hold(term: bigint, lease: string, revision: number, beganMs: number, outer: AbortSignal): Term {
     const { clock, leaseMs } = this.#options;
     const end = new AbortController();
     const signal = AbortSignal.any([outer, end.signal]);
     const renewed = { atMs: beganMs };
     const held = (): boolean => !signal.aborted && clock.monotonicMs() - renewed.atMs < leaseMs * stopShare;
     const resign = (reason: string): void => end.abort(new Error(reason));
-    void this.#renew(term, renewed, held, signal, resign);
+    void this.#renew(term, lease, renewed, held, signal, resign);
     void this.#watchOver(term, held, signal, resign);
-    return { term, revision, signal, held, resign };
+    return { term, lease, revision, signal, held, resign };
   }
 
   async #renew(
     term: bigint,
+    lease: string,
     renewed: { atMs: number },
     held: () => boolean,
     signal: AbortSignal,
@@ -127,13 +136,13 @@ export class Election {
         if (newest !== undefined && newest.term > term)
           return resign(`term ${newest.term} of ${newest.lease.leader} began`);
         const beganMs = clock.monotonicMs();
-        const done = await bucket.renew(leaseKey(term), this.#encode(beat++, false));
+        const done = await bucket.renew(leaseKey(term), this.#encode(lease, beat++, false));
         if (done && held()) renewed.atMs = beganMs;
       }
     } catch (error) {
       if (!isAbort(error, signal)) resign(`the lease of term ${term} can't be renewed: ${String(error)}`);
     } finally {
-      await bucket.renew(leaseKey(term), this.#encode(beat, true)).catch(() => false);
+      await bucket.renew(leaseKey(term), this.#encode(lease, beat, true)).catch(() => false);
     }
   }
 
@@ -152,9 +161,9 @@ export class Election {
     }
   }
 
-  #encode(beat: number, released: boolean): Uint8Array {
+  #encode(own: string, beat: number, released: boolean): Uint8Array {
     const { name, endpoint, process } = this.#options;
-    const lease: Lease = { leader: name, endpoint, process, beat, released };
+    const lease: Lease = { leader: name, endpoint, process: own, beat, released };
     return encodeEntry(lease, process);
   }
 }

@@ -3,7 +3,8 @@
  *
  * Invariants: a generation goes up exactly when the state's digest differs from the last one given; it is always above
  * what the node has ever reported, so that a store which lost writes can't make it go back; a state is sent
- * again only when term or content are new to the node.
+ * again only when term or content are new to the node; nothing is sent while the node holds a state that the store can't
+ * explain (invariant F7), and what it reports meanwhile counts for nothing.
  */
 import type { Fence } from "../node/fence.ts";
 import type { AgentState, GatewayState } from "../node/state.ts";
@@ -13,6 +14,7 @@ import type { DetailedError } from "../rpc/errors.ts";
 import { digestOfState } from "../rpc/fields.ts";
 import { agentStateBytes, type DesiredState, gatewayStateBytes } from "../rpc/node-codec.ts";
 import { describeHost, isSameHost } from "./same-host.ts";
+import type { FenceOrigin, OwnTerm, TermHistory } from "./term-history.ts";
 
 /** The coordinator's end of a node's stream. */
 export interface NodeSession {
@@ -20,9 +22,8 @@ export interface NodeSession {
   end(error: DetailedError): void;
 }
 
-export interface Leadership {
-  readonly term: bigint;
-  readonly name: string;
+export interface Leadership extends OwnTerm {
+  readonly history: TermHistory;
 }
 
 /** States given before that an acknowledgement may still be about. */
@@ -43,6 +44,7 @@ export class FencedNode {
   #desired: { readonly fence: Fence; readonly content: Content } | undefined;
   #applied: Content | undefined;
   #status: NodeStatus = emptyStatus;
+  #unexplained: Extract<FenceOrigin, { kind: "unexplained" }> | undefined;
   #lastSeenMs: number | undefined;
 
   constructor(name: string, kind: NodeKind, leadership: Leadership) {
@@ -61,6 +63,16 @@ export class FencedNode {
 
   get hello(): NodeHello | undefined {
     return this.#hello;
+  }
+
+  /** Why the node, which is connected, gets no orders: its state is none of this store's. */
+  get unexplained(): string | undefined {
+    return this.#session === undefined ? undefined : this.#unexplained?.reason;
+  }
+
+  /** An operator may let it have its orders nevertheless. */
+  get acceptable(): boolean {
+    return this.#unexplained?.acceptable === true;
   }
 
   /** It has acknowledged the newest state meant for it. */
@@ -84,8 +96,9 @@ export class FencedNode {
     this.#status = emptyStatus;
     this.#applied = undefined;
     this.#lastSeenMs = nowMs;
+    const origin = this.#judge();
     this.#resume();
-    return hello.held !== undefined && this.#isNewer(hello.held) ? hello.held : undefined;
+    return origin.kind === "newer" ? hello.held : undefined;
   }
 
   /** False: the stream was replaced before. */
@@ -108,10 +121,21 @@ export class FencedNode {
     const { applied } = status;
     if (applied === undefined) return undefined;
     this.#held = applied;
-    if (this.#isNewer(applied)) return applied;
+    const wasUnexplained = this.#unexplained !== undefined;
+    const origin = this.#judge();
+    if (origin.kind === "newer") return applied;
+    if (origin.kind === "unexplained") return undefined;
     if (applied.term === this.#leadership.term) this.#applied = this.#contentOf(applied);
-    this.#raise(applied);
+    if (wasUnexplained) this.#resume();
+    else this.#raise(applied);
     return undefined;
+  }
+
+  /** Looks again whether the store can explain the node's state. True: now it can, and the node has its orders. */
+  reconsider(): boolean {
+    if (this.unexplained === undefined || this.#judge().kind !== "known") return false;
+    this.#resume();
+    return true;
   }
 
   /** The node should be so. Repeating it does nothing. */
@@ -123,19 +147,20 @@ export class FencedNode {
     const base = held === undefined || held.generation < last ? last : held.generation;
     const same = held !== undefined && held.digest === digest && held.generation > last;
     const generation = same ? held.generation : base + 1n;
-    const { term, name: leader } = this.#leadership;
-    this.#desired = { fence: { term, leader, generation, digest }, content };
+    const { term, name: leader, lease } = this.#leadership;
+    this.#desired = { fence: { term, leader, lease, generation, digest }, content };
     this.#remember(generation, content);
     this.#resume();
   }
 
   facts(): NodeFacts<AgentState> | NodeFacts<GatewayState> {
+    const status = this.#unexplained === undefined ? this.#status : emptyStatus;
     const common = {
       name: this.name,
       connected: this.connected,
       ...(this.#hello !== undefined && { hello: this.#hello }),
-      status: this.#status,
-      faults: this.#status.faults.filter(({ fence }) => fence === undefined || this.#isDesired(fence)),
+      status,
+      faults: status.faults.filter(({ fence }) => fence === undefined || this.#isDesired(fence)),
     };
     const facts = this.#applied === undefined ? common : { ...common, applied: this.#applied.state };
     return facts as NodeFacts<AgentState> | NodeFacts<GatewayState>;
@@ -146,15 +171,22 @@ export class FencedNode {
     return wanted !== undefined && fence.generation === wanted.generation && fence.digest === wanted.digest;
   }
 
+  #judge(): FenceOrigin {
+    const { history } = this.#leadership;
+    const origin: FenceOrigin =
+      this.#held === undefined ? { kind: "known" } : history.originOf(this.#held, this.#leadership);
+    this.#unexplained = origin.kind === "unexplained" ? origin : undefined;
+    return origin;
+  }
+
   #isNewer(fence: Fence): boolean {
-    const { term, name } = this.#leadership;
-    return fence.term > term || (fence.term === term && fence.leader !== name);
+    return this.#leadership.history.originOf(fence, this.#leadership).kind === "newer";
   }
 
   /** Sends what is wanted, unless the node has said that it holds exactly this by order of this leader. */
   #resume(): void {
     const desired = this.#desired;
-    if (this.#session === undefined || desired === undefined) return;
+    if (this.#session === undefined || desired === undefined || this.#unexplained !== undefined) return;
     const held = this.#held;
     if (held !== undefined && this.#isNewer(held)) return;
     if (held !== undefined && this.#isDesired(held) && held.term === desired.fence.term) {

@@ -8,6 +8,7 @@ import { reservationsOf } from "../remap/plan.ts";
 import type { AddressView, GatewayView, InstanceView } from "../rpc/inventory-codec.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Conductor } from "./conductor.ts";
+import type { FencedNode } from "./fenced-node.ts";
 import { type Answer, accept, type EventPort, reject } from "./ports.ts";
 import type { Turns } from "./turns.ts";
 
@@ -74,6 +75,7 @@ export class InventoryDesk {
         connected: node?.connected === true,
         ...(node?.lastSeenMs !== undefined && { lastSeenMs: node.lastSeenMs }),
         version,
+        ...heldBackOf(node),
       };
     });
   }
@@ -87,6 +89,7 @@ export class InventoryDesk {
         ...(node?.lastSeenMs !== undefined && { lastSeenMs: node.lastSeenMs }),
         version,
         current: node?.connected === true && node.current,
+        ...heldBackOf(node),
       };
     });
   }
@@ -117,6 +120,20 @@ export class InventoryDesk {
     });
   }
 
+  /** Nodes that are held back get their orders: the inventory is what holds from now on. */
+  beginAnew(by: string): Promise<Answer<readonly string[]>> {
+    return this.#turns.take(async () => {
+      const [first] = this.#cluster.unexplained();
+      if (first === undefined)
+        return refuse("WRONG_PHASE", "no node that is connected is held back, so there is nothing to begin anew");
+      if (this.#cluster.unexplained().every(({ acceptable }) => !acceptable))
+        return refuse("NODE_HELD_BACK", `${first.name} can't be given orders: ${first.unexplained}`);
+      const begun = await this.#conductor.beginAnew();
+      if (begun.ok) this.#events.audit("begin-anew", { by, nodes: begun.value.join(" ") });
+      return begun;
+    });
+  }
+
   async #removeNode(name: string, action: string, by: string): Promise<Answer<void>> {
     const changed = await this.#conductor.change({ kind: "node-removed", name });
     if (!changed.ok) return changed;
@@ -137,6 +154,10 @@ export class InventoryDesk {
     const newest = open.sort((a, b) => Number(b.record.generation - a.record.generation))[0];
     return { address, instance, private: own, generation, ...(newest && { remap: newest.record.id }) };
   }
+}
+
+function heldBackOf(node: FencedNode | undefined): { readonly heldBack?: string } {
+  return node?.unexplained === undefined ? {} : { heldBack: node.unexplained };
 }
 
 function refuse(code: BatonError["code"], message: string): Answer<never> {

@@ -17,6 +17,7 @@ import type { ConductorPorts, EventPort, TrackerPort } from "./ports.ts";
 import { RemapDesk } from "./remap-desk.ts";
 import { LeaderStore } from "./store.ts";
 import { obsoleteKeys, recover, writerOf } from "./stored.ts";
+import { TermHistory } from "./term-history.ts";
 import { Turns } from "./turns.ts";
 
 export interface LeaderOptions {
@@ -31,6 +32,8 @@ export interface LeaderOptions {
   readonly events: EventPort;
   readonly clock: Clock;
   readonly newId: () => string;
+  /** A node obeys this term, which is not below the leader's. */
+  readonly hear: (term: bigint) => void;
   readonly onWrite: (ms: number) => void;
   readonly log: Logger;
 }
@@ -56,9 +59,10 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
     if (isForeign(change, writer))
       term.resign(`${change.key} was written by an earlier leader: reading the store anew`);
   }, signal);
-  const { inventory, remaps, lastEntry } = recover(mirror.values);
+  const { inventory, remaps, lastEntry, terms, acceptedTerm } = recover(mirror.values);
   const states = remaps.map((record) => takeUp(record, true));
-  const leadership = { term: term.term, name: options.name };
+  const history = new TermHistory(terms, acceptedTerm);
+  const leadership = { term: term.term, name: options.name, lease: term.lease, history };
   const cluster = new ClusterState(options.projection, leadership, inventory, states);
   const store = new LeaderStore({
     bucket,
@@ -75,7 +79,10 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
     clock,
     newId: options.newId,
     leads: term.held,
-    lost: term.resign,
+    lost(reason, heard) {
+      if (heard !== undefined) options.hear(heard);
+      term.resign(reason);
+    },
   };
   const conductor = new Conductor(cluster, ports, options.bounds, log);
   const turns = new Turns();
@@ -94,7 +101,7 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
  * known", and may have been made again since. Left alone it would wait for the next leader, who would begin it.
  */
 function isForeign({ key, value }: KvChange, writer: string): boolean {
-  return value !== undefined && /^(remap|inventory)\./.test(key) && writerOf(key, value) !== writer;
+  return value !== undefined && /^(remap|inventory|accepted)\./.test(key) && writerOf(key, value) !== writer;
 }
 
 /** Leads until the term ends; then nothing leaves any more. */

@@ -18,6 +18,8 @@ export interface RemapStore {
   putRemap(record: RemapRecord): Promise<void>;
   /** Rejects with {@link StoreFault}. */
   putInventory(entry: InventoryEntry): Promise<void>;
+  /** Whatever terms up to this one have ordered is accepted. Rejects with {@link StoreFault}. */
+  putAccepted(term: bigint): Promise<void>;
 }
 
 export interface TrackerPort {
@@ -48,8 +50,8 @@ export interface ConductorPorts {
   readonly newId: () => string;
   /** The lease is held by the clock. False: nothing may be sent or stored any more. */
   readonly leads: () => boolean;
-  /** Leading must end, for this reason; called at most once. */
-  readonly lost: (reason: string) => void;
+  /** Leading must end, for this reason; called at most once. `heard`: a term that a node obeys, not below this one. */
+  readonly lost: (reason: string, heard?: bigint) => void;
 }
 
 export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: BatonError };

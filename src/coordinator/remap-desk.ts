@@ -4,6 +4,7 @@
  * Creating is one at a time, so that two requests can't take the same private address or channel.
  */
 import type { IpAddress } from "../flow/address.ts";
+import type { BatonError } from "../remap/error.ts";
 import { hasEnded } from "../remap/phase.ts";
 import { type Plan, planRemap, type RemapRequest, startRemap } from "../remap/plan.ts";
 import type { RemapState } from "../remap/record.ts";
@@ -47,7 +48,25 @@ export class RemapDesk {
 
   plan(request: RemapRequest): Plan {
     const { inventory, remaps, world, config, recentLinks } = this.#cluster;
-    return planRemap(request, { inventory, remaps: [...remaps.values()], world, fabric: config.fabric, recentLinks });
+    const input = { inventory, remaps: [...remaps.values()], world, fabric: config.fabric, recentLinks };
+    const { draft, ...plan } = planRemap(request, input);
+    const owners = draft?.owners.map(({ owner }) => owner) ?? [];
+    const heldBack = this.#heldBack([request.target, plan.source, ...owners], plan.source === "");
+    if (heldBack !== undefined) return { ...plan, refusals: [heldBack, ...plan.refusals] };
+    return { ...plan, ...(draft && { draft }) };
+  }
+
+  /**
+   * A gateway without orders would make any remap wait, an agent those that it takes part in. Of an address that is not
+   * known (`any`), nodes that are held back are the likely reason.
+   */
+  #heldBack(agents: readonly string[], any: boolean): BatonError | undefined {
+    const nodes = this.#cluster.unexplained();
+    const inTheWay = nodes.filter(({ name, kind }) => any || kind === "gateway" || agents.includes(name));
+    const [first, ...others] = inTheWay;
+    if (first === undefined) return undefined;
+    const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
+    return { code: "NODE_HELD_BACK", message: `${first.name}${more} is held back: ${first.unexplained}` };
   }
 
   get(id: string): Answer<Remap> {

@@ -3,7 +3,7 @@ import type { InventoryEntry } from "../inventory/inventory.ts";
 import type { RemapRecord } from "../remap/record.ts";
 import type { KvBucket } from "./kv.ts";
 import { type RemapStore, StoreFault } from "./ports.ts";
-import { encodeEntry, inventoryKey, remapKey } from "./stored.ts";
+import { acceptedKey, encodeEntry, inventoryKey, remapKey } from "./stored.ts";
 
 export interface LeaderStoreOptions {
   readonly bucket: KvBucket;
@@ -33,6 +33,10 @@ export class LeaderStore implements RemapStore {
 
   async putInventory(entry: InventoryEntry): Promise<void> {
     await this.#create(inventoryKey(++this.#lastEntry), entry);
+  }
+
+  async putAccepted(term: bigint): Promise<void> {
+    await this.#create(acceptedKey(term), {});
   }
 
   async #create(key: string, value: unknown): Promise<void> {

@@ -1,8 +1,9 @@
 /**
  * What is stored, as JSON: keys, their order, and the validation of whatever is read.
  *
- * Keys: `lease.<term>`, `remap.<id>.<step>`, `inventory.<n>`; each is created once. The newest step of a remap is the remap;
- * the inventory is the fold of its entries in the order of n.
+ * Keys: `lease.<term>`, `accepted.<term>`, `remap.<id>.<step>`, `inventory.<n>`; each is created once. The newest step of a
+ * remap is the remap; the inventory is the fold of its entries in the order of n. `accepted.<term>` says that this leader may
+ * replace whatever terms up to its own have ordered.
  */
 import { z } from "zod";
 import { type IpAddress, parseIpAddress } from "../flow/address.ts";
@@ -11,6 +12,7 @@ import { hookOutcomes } from "../node/status.ts";
 import { errorCodes } from "../remap/error.ts";
 import { type RemapRecord, switchStages } from "../remap/record.ts";
 import { remapPhases } from "../remap/remap.ts";
+import type { KnownTerm } from "./term-history.ts";
 
 const address = z.string().transform((text, context): IpAddress => {
   const parsed = parseIpAddress(text);
@@ -125,7 +127,7 @@ const inventoryEntry: z.ZodType<InventoryEntry> = z.discriminatedUnion("kind", [
 const lease = z.strictObject({
   leader: text,
   endpoint: text,
-  /** Tells two processes of the same name apart. */
+  /** Random, and this lease's own. */
   process: text,
   /** One higher with every renewal. */
   beat: count,
@@ -134,6 +136,7 @@ const lease = z.strictObject({
 export type Lease = z.infer<typeof lease>;
 
 export const leaseKey = (term: bigint): string => `lease.${term}`;
+export const acceptedKey = (term: bigint): string => `accepted.${term}`;
 export const remapKey = (id: string, step: number): string => `remap.${id}.${step}`;
 export const inventoryKey = (n: number): string => `inventory.${n}`;
 
@@ -178,18 +181,25 @@ export interface Recovered {
   readonly remaps: readonly RemapRecord[];
   /** Number of the last inventory entry. */
   readonly lastEntry: number;
-  /** Terms up to this one are taken. */
-  readonly lastTerm: bigint;
+  /** Terms that the store has leases of. */
+  readonly terms: ReadonlyMap<bigint, KnownTerm>;
+  /** States that terms up to this one have ordered are accepted; 0: none. */
+  readonly acceptedTerm: bigint;
 }
 
 /** Everything from the newest values of all keys. Throws {@link StoredValueError}. */
 export function recover(values: ReadonlyMap<string, Uint8Array>): Recovered {
   const remaps = new Map<string, RemapRecord>();
   const entries: { n: number; entry: InventoryEntry }[] = [];
-  let lastTerm = 0n;
+  const terms = new Map<bigint, KnownTerm>();
+  let acceptedTerm = 0n;
   for (const [key, data] of values) {
     const [room, name = "", step = ""] = key.split(".");
-    if (room === "lease" && BigInt(name) > lastTerm) lastTerm = BigInt(name);
+    if (room === "lease") {
+      const { leader, process: own } = decodeLease(key, data);
+      terms.set(BigInt(name), { leader, lease: own });
+    }
+    if (room === "accepted" && BigInt(name) > acceptedTerm) acceptedTerm = BigInt(name);
     if (room === "inventory") entries.push({ n: Number(name), entry: decodeEntry(key, data, inventoryEntry) });
     if (room === "remap" && Number(step) > (remaps.get(name)?.step ?? 0))
       remaps.set(name, decodeEntry(key, data, remapRecord));
@@ -197,16 +207,18 @@ export function recover(values: ReadonlyMap<string, Uint8Array>): Recovered {
   entries.sort((a, b) => a.n - b.n);
   const inventory = entries.reduce((folded, { entry }) => applyEntry(folded, entry), emptyInventory);
   const byAge = [...remaps.values()].sort((a, b) => (a.phaseAtMs.preparing ?? 0) - (b.phaseAtMs.preparing ?? 0));
-  return { inventory, remaps: byAge, lastEntry: entries.at(-1)?.n ?? 0, lastTerm };
+  return { inventory, remaps: byAge, lastEntry: entries.at(-1)?.n ?? 0, terms, acceptedTerm };
 }
 
-/** Keys are removed only this far behind the newest of their kind. */
-const leasesKept = 1_000n;
+/** The newest; of a node that has slept through all of them the store can't tell where its state is from. */
+const leasesKept = 1_000;
+/** Entries are removed only this far behind the newest. */
 const entriesKept = 1_000;
 
 /** Keys that nobody needs any more: old leases, entries that later ones replace, and remaps that are not among `keep`. */
 export function obsoleteKeys(values: ReadonlyMap<string, Uint8Array>, keep: ReadonlySet<string>): readonly string[] {
-  const { lastEntry, lastTerm, remaps } = recover(values);
+  const { lastEntry, terms, acceptedTerm, remaps } = recover(values);
+  const [oldestKept = 0n] = [...terms.keys()].sort((a, b) => (a < b ? 1 : -1)).slice(leasesKept - 1);
   const ended = new Set(
     remaps
       .filter(({ phase: { kind }, id }) => (kind === "completed" || kind === "aborted") && !keep.has(id))
@@ -221,7 +233,8 @@ export function obsoleteKeys(values: ReadonlyMap<string, Uint8Array>, keep: Read
   }
   return [...values].flatMap(([key, data]) => {
     const [room, name = ""] = key.split(".");
-    if (room === "lease") return BigInt(name) + leasesKept < lastTerm ? [key] : [];
+    if (room === "lease") return BigInt(name) < oldestKept ? [key] : [];
+    if (room === "accepted") return BigInt(name) < acceptedTerm ? [key] : [];
     if (room === "remap") return ended.has(name) ? [key] : [];
     if (room !== "inventory" || Number(name) + entriesKept >= lastEntry) return [];
     return newest.get(entryOf(key, data)) === Number(name) ? [] : [key];

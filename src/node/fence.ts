@@ -9,6 +9,11 @@ export interface Fence {
   /** Term of the coordinator's lease. */
   readonly term: bigint;
   readonly leader: string;
+  /**
+   * Names the lease itself, hexadecimal: a store that was emptied counts its terms from one again, and its leases of the
+   * same numbers are others. Absent: from a version that did not say.
+   */
+  readonly lease?: string;
   /** Number of this node's state, one higher with every change. */
   readonly generation: bigint;
   /** SHA-256 of the encoded state, hexadecimal. */
@@ -27,6 +32,8 @@ export function judgeFence(held: Fence | undefined, offered: Fence): FenceVerdic
   if (offered.term < held.term) return refuse(`term ${offered.term} is below ${held.term}, which this node has seen`);
   if (offered.term === held.term && offered.leader !== held.leader)
     return refuse(`term ${offered.term} belongs to ${held.leader}, not to ${offered.leader}`);
+  if (offered.term === held.term && !isSameLease(held, offered))
+    return refuse(`term ${offered.term} of ${offered.leader} is another one than this node has seen`);
   if (offered.generation < held.generation)
     return refuse(`generation ${offered.generation} is below ${held.generation}, which this node has applied`);
   if (offered.generation > held.generation) return { kind: "apply" };
@@ -37,8 +44,14 @@ export function judgeFence(held: Fence | undefined, offered: Fence): FenceVerdic
 
 export function isSameFence(one: Fence | undefined, other: Fence | undefined): boolean {
   if (one === undefined || other === undefined) return one === other;
-  const { term, leader, generation, digest } = one;
-  return term === other.term && leader === other.leader && generation === other.generation && digest === other.digest;
+  const { term, leader, lease, generation, digest } = one;
+  const isSameOrder = term === other.term && leader === other.leader && lease === other.lease;
+  return isSameOrder && generation === other.generation && digest === other.digest;
+}
+
+/** Of two fences of one term: a lease that either does not name is told by its leader alone. */
+function isSameLease(one: Fence, other: Fence): boolean {
+  return one.lease === undefined || other.lease === undefined || one.lease === other.lease;
 }
 
 function refuse(reason: string): FenceVerdict {

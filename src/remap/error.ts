@@ -20,6 +20,7 @@ export const errorCodes = [
   "CHANNEL_UNAVAILABLE",
   "NODE_TIMEOUT",
   "NODE_FAILED",
+  "NODE_HELD_BACK",
   "TRACKER_BEHIND",
   "WRONG_PHASE",
   "NOT_LEADER",

@@ -50,6 +50,7 @@ export interface CoordinatorApi {
   removeInstance(name: string, requestedBy: string): Promise<Reply<void>>;
   listGateways(): Promise<Reply<readonly GatewayView[]>>;
   removeGateway(name: string, requestedBy: string): Promise<Reply<void>>;
+  beginAnew(requestedBy: string): Promise<Reply<readonly string[]>>;
   listMembers(): Promise<Reply<readonly MemberView[]>>;
   listShards(signal: AbortSignal): Promise<Reply<readonly ShardView[]>>;
   moveShard(shard: number, to: string, requestedBy: string): Promise<Reply<bigint>>;
@@ -179,6 +180,11 @@ function inventoryService(api: CoordinatorApi, onBug: OnBug): Service {
         (list) => ({ gateways: list.map(gatewayToProto) }),
       ),
       removeGateway: answer(named, ({ name, by }) => api.removeGateway(name, by), empty),
+      beginAnew: answer(
+        ({ requestedBy }: { requestedBy: string }) => readText("requested_by", requestedBy),
+        (by) => api.beginAnew(by),
+        (nodes) => ({ nodes: [...nodes] }),
+      ),
     },
   ];
 }

@@ -13,7 +13,7 @@ import type { Remap, RemapPolicy } from "../remap/remap.ts";
 import type { ClientConstructor, UnaryMethodName, UnaryTypes } from "./client.ts";
 import { type MemberView, memberFromProto, type ShardView, shardFromProto } from "./cluster-codec.ts";
 import { Failover } from "./failover.ts";
-import { type Decoded, decode } from "./fields.ts";
+import { type Decoded, decode, readList, readName } from "./fields.ts";
 import { readFlow } from "./flow-codec.ts";
 import {
   type AddressView,
@@ -23,6 +23,7 @@ import {
   type InstanceView,
   instanceFromProto,
 } from "./inventory-codec.ts";
+import { nodesMax } from "./limits.ts";
 import { policyRequestToProto, previewFromProto, type RemapPreview, remapFromProto } from "./remap-codec.ts";
 
 export interface RemapWish {
@@ -133,6 +134,12 @@ export class Coordinators implements Disposable {
 
   async removeGateway(name: string): Promise<void> {
     await this.#once(InventoryServiceClient, "removeGateway", { name, requestedBy: this.#requestedBy });
+  }
+
+  /** The nodes that were held back. Asked again, it would be refused for what it did itself. */
+  async beginAnew(): Promise<readonly string[]> {
+    const { nodes } = await this.#once(InventoryServiceClient, "beginAnew", { requestedBy: this.#requestedBy });
+    return valid(decode(() => readList("nodes", nodes, nodesMax, (name, field) => readName(field, name))));
   }
 
   /** In pages as they come. */

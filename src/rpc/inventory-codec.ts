@@ -26,6 +26,8 @@ export interface InstanceView {
   /** Milliseconds since the Unix epoch; absent: never. */
   readonly lastSeenMs?: number;
   readonly version: string;
+  /** Why it gets no orders; absent: it does. */
+  readonly heldBack?: string;
 }
 
 export interface GatewayView {
@@ -35,6 +37,8 @@ export interface GatewayView {
   readonly version: string;
   /** It forwards by the newest address table. */
   readonly current: boolean;
+  /** Why it gets no orders; absent: it does. */
+  readonly heldBack?: string;
 }
 
 export function addressToProto(view: AddressView): AddressMessage {
@@ -60,6 +64,7 @@ export function instanceToProto(view: InstanceView): InstanceMessage {
     connected: view.connected,
     lastSeenMs: BigInt(view.lastSeenMs ?? 0),
     version: view.version,
+    heldBack: view.heldBack ?? "",
   };
 }
 
@@ -73,12 +78,13 @@ export function instanceFromProto(message: InstanceMessage): Decoded<InstanceVie
     connected: message.connected,
     ...readLastSeen(message.lastSeenMs),
     version: readText("version", message.version),
+    ...readHeldBack(message.heldBack),
   }));
 }
 
 export function gatewayToProto(view: GatewayView): GatewayMessage {
-  const { name, connected, lastSeenMs, version, current } = view;
-  return { name, connected, lastSeenMs: BigInt(lastSeenMs ?? 0), version, current };
+  const { name, connected, lastSeenMs, version, current, heldBack } = view;
+  return { name, connected, lastSeenMs: BigInt(lastSeenMs ?? 0), version, current, heldBack: heldBack ?? "" };
 }
 
 export function gatewayFromProto(message: GatewayMessage): Decoded<GatewayView> {
@@ -88,7 +94,12 @@ export function gatewayFromProto(message: GatewayMessage): Decoded<GatewayView> 
     ...readLastSeen(message.lastSeenMs),
     version: readText("version", message.version),
     current: message.current,
+    ...readHeldBack(message.heldBack),
   }));
+}
+
+function readHeldBack(text: string): { readonly heldBack?: string } {
+  return text === "" ? {} : { heldBack: readText("held_back", text) };
 }
 
 function readLastSeen(ms: bigint): { readonly lastSeenMs?: number } {

@@ -21,4 +21,6 @@ export const requestsMax = 10_000;
 export const positionsMax = 4_096;
 export const devicesMax = 1_024;
 export const addressesPerDeviceMax = 256;
+/** Names of nodes in one answer. */
+export const nodesMax = 100_000;
 export const waitingForMax = 1_000;

@@ -45,6 +45,7 @@ import {
 import * as limits from "./limits.ts";
 
 const digestBytes = 32;
+const leaseBytes = 12;
 const mtuMin = 68;
 const mtuMax = 65_535;
 const shardMax = 65_535;
@@ -85,7 +86,9 @@ export function gatewayStateBytes(state: GatewayState): Uint8Array {
 }
 
 export function fenceToProto(fence: Fence): FenceMessage {
-  return { ...fence, digest: Buffer.from(hexToBytes(fence.digest)) };
+  const { term, leader, generation, digest, lease } = fence;
+  const bytesOf = (hex: string) => Buffer.from(hexToBytes(hex));
+  return { term, leader, generation, digest: bytesOf(digest), lease: bytesOf(lease ?? "") };
 }
 
 export function fenceFromProto(message: FenceMessage): Decoded<Fence> {
@@ -98,6 +101,7 @@ export function readFence(field: string, message: FenceMessage): Fence {
     leader: readName(`${field}.leader`, message.leader),
     generation: message.generation,
     digest: readHex(`${field}.digest`, message.digest, digestBytes),
+    ...(message.lease.length > 0 && { lease: readHex(`${field}.lease`, message.lease, leaseBytes) }),
   };
 }
 

@@ -9,6 +9,7 @@ import type { NodeSession } from "../../src/coordinator/fenced-node.ts";
 import { InventoryDesk } from "../../src/coordinator/inventory-desk.ts";
 import { type Answer, type AuditEntry, type ConductorPorts, StoreFault } from "../../src/coordinator/ports.ts";
 import { RemapDesk } from "../../src/coordinator/remap-desk.ts";
+import { type KnownTerm, nextTerm, TermHistory } from "../../src/coordinator/term-history.ts";
 import { Turns } from "../../src/coordinator/turns.ts";
 import { type IpAddress, parseIpAddress, parsePrefix } from "../../src/flow/address.ts";
 import { applyEntry, emptyInventory, type Inventory, type InventoryEntry } from "../../src/inventory/inventory.ts";
@@ -77,6 +78,10 @@ export class FakeCluster {
     inventory: emptyInventory,
     remaps: new Map(),
   };
+  /** Leases that the store has. */
+  readonly terms = new Map<bigint, KnownTerm>();
+  accepted = 0n;
+  heard = 0n;
   #term = 0n;
   #ids = 0;
 
@@ -101,8 +106,11 @@ export class FakeCluster {
     this.#inquiries.length = 0;
     this.conductor?.stop();
     this.lost = undefined;
-    this.#term++;
-    const leadership = { term: this.#term, name: `coordinator${this.#term}` };
+    this.#term = nextTerm(this.#term, this.heard);
+    const name = `coordinator${this.#term}`;
+    const lease = this.#term.toString(16).padStart(24, "0");
+    const leadership = { term: this.#term, name, lease, history: new TermHistory(this.terms, this.accepted) };
+    this.terms.set(this.#term, { leader: name, lease });
     const remaps = [...this.#stored.remaps.values()].map((record) => takeUp(record, true));
     this.cluster = new ClusterState(config, leadership, this.#stored.inventory, remaps);
     const ports = this.#ports(this.#term);
@@ -113,6 +121,14 @@ export class FakeCluster {
     this.remaps = new RemapDesk(this.cluster, this.conductor, ports, turns);
     this.inventory = new InventoryDesk(this.cluster, this.conductor, ports.events, turns);
     for (const node of this.nodes) node.session = undefined;
+  }
+
+  /** The store has lost everything; the next leader finds it so. */
+  emptyStore(): void {
+    this.#stored = { inventory: emptyInventory, remaps: new Map() };
+    this.terms.clear();
+    this.accepted = 0n;
+    this.#term = 0n;
   }
 
   node(name: string): FakeNode {
@@ -325,6 +341,10 @@ export class FakeCluster {
           store(() => {
             this.#stored = { ...this.#stored, inventory: applyEntry(this.#stored.inventory, entry) };
           }),
+        putAccepted: (accepted) =>
+          store(() => {
+            this.accepted = accepted;
+          }),
       },
       tracker: {
         barrier: () => later(() => undefined),
@@ -341,8 +361,9 @@ export class FakeCluster {
       clock: { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs },
       newId: () => `r${++this.#ids}`,
       leads: () => this.lost === undefined,
-      lost: (reason) => {
+      lost: (reason, heard) => {
         this.lost = reason;
+        if (heard !== undefined && heard > this.heard) this.heard = heard;
       },
     };
   }

@@ -26,6 +26,7 @@ class Bench implements AsyncDisposable {
   readonly gateways = [new FakeNode("gw1", "gateway", 1), new FakeNode("gw2", "gateway", 2)];
   readonly nodes: readonly GrpcNode[];
   readonly endpoints: readonly string[];
+  readonly adminPorts: readonly number[];
   readonly calls: Coordinators;
   readonly broken: string[] = [];
   readonly #cleanup: AsyncDisposableStack;
@@ -35,11 +36,13 @@ class Bench implements AsyncDisposable {
     nats: TestNatsServer,
     coordinators: ServiceProcess[],
     endpoints: string[],
+    adminPorts: number[],
     cleanup: AsyncDisposableStack,
   ) {
     this.nats = nats;
     this.coordinators = coordinators;
     this.endpoints = endpoints;
+    this.adminPorts = adminPorts;
     this.#cleanup = cleanup;
     this.nodes = [...this.agents, ...this.gateways].map((node) => {
       node.positions = [];
@@ -72,7 +75,10 @@ class Bench implements AsyncDisposable {
     const endpoints: string[] = [];
     for (let i = 0; i < count; i++) endpoints.push(`127.0.0.1:${await freePort()}`);
     const coordinators: ServiceProcess[] = [];
+    const adminPorts: number[] = [];
     for (const [index, endpoint] of endpoints.entries()) {
+      const adminPort = await freePort();
+      adminPorts.push(adminPort);
       const config = {
         name: `coordinator${index + 1}`,
         listen: [endpoint],
@@ -83,12 +89,13 @@ class Bench implements AsyncDisposable {
         addresses: [{ address: publicA, instance: "vm-a" }],
         leaseMs,
         gossip: { seeds: [seed] },
+        admin: { listen: `127.0.0.1:${adminPort}` },
       };
       const coordinator = cleanup.use(await ServiceProcess.create("coordinator", config));
       coordinator.start();
       coordinators.push(coordinator);
     }
-    return new Bench(nats, coordinators, endpoints, cleanup);
+    return new Bench(nats, coordinators, endpoints, adminPorts, cleanup);
   }
 
   prove(): void {
@@ -290,6 +297,42 @@ describe("coordinators on NATS", () => {
     await bench.phase(id, "draining");
     expect(bench.nodes.flatMap(({ node }) => node.refused)).toEqual([]);
     await bench.wait("the older to notice", () => older.output.some((line) => line.includes("no longer leading")));
+  });
+
+  it("order nothing from a store that was emptied, until an operator begins anew (F7, F8)", async () => {
+    await open(2);
+    const { id } = await bench.create();
+    await bench.phase(id, "draining");
+    const states = () => bench.nodes.map(({ node }) => node.agentState ?? node.gatewayState);
+    const before = states();
+    const terms = bench.nodes.map(({ node }) => node.held?.term ?? 0n);
+    await bench.nats.wipe();
+    await bench.nats.start();
+    const gateways = await bench.wait("both gateways to be held back", async () => {
+      const views = await bench.calls.listGateways().catch(unlessRefused);
+      return views?.length === 2 && views.every(({ heldBack }) => heldBack !== undefined) ? views : undefined;
+    });
+    expect(gateways[0]?.heldBack).toContain("baton cluster begin-anew");
+    await bench.wait("both instances to be held back", async () => {
+      const views = await bench.calls.listInstances();
+      return views.length === 2 && views.every(({ heldBack }) => heldBack !== undefined);
+    });
+    const leading = bench.adminPorts[bench.coordinators.indexOf(bench.leader())];
+    const ready = await fetch(`http://127.0.0.1:${leading}/readyz`);
+    expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining("gw1 is held back")]);
+    await expect(bench.create()).rejects.toMatchObject({ received: { code: "NODE_HELD_BACK" } });
+    // The configuration's first address is mapped as it was at first; the operator knows better.
+    await bench.wait("the first address to be mapped", async () => (await bench.calls.listAddresses()).length === 1);
+    await bench.calls.removeAddress(publicA);
+    await bench.calls.addAddress(publicA, "vm-b", ip("10.77.0.12"));
+    expect(states()).toEqual(before);
+    expect([...(await bench.calls.beginAnew())].sort()).toEqual(["gw1", "gw2", "vm-a", "vm-b"]);
+    await bench.wait("all nodes to have orders of the new store", () =>
+      bench.nodes.every(({ node }, index) => (node.held?.term ?? 0n) > (terms[index] ?? 0n)),
+    );
+    for (const gateway of bench.gateways)
+      expect(gateway.gatewayState?.mappings).toMatchObject([{ address: publicA, private: "10.77.0.12" }]);
+    expect(bench.nodes.flatMap(({ node }) => node.refused)).toEqual([]);
   });
 
   it("keep what was decided when the only one is restarted, and when NATS is", async () => {

@@ -43,6 +43,23 @@ export function registerCluster(program: Command, host: Host): void {
   );
 
   addCommand(group, {
+    usage: "begin-anew",
+    summary: "give orders to nodes that are held back, as after the loss of the store",
+    examples: [
+      { command: "baton cluster begin-anew", what: "when baton addresses is right; whatever else they pass on ends" },
+    ],
+  }).action(
+    action(host, (options: CommonOptions) =>
+      withCoordinators(shell, options, async (coordinators) => {
+        const nodes = await coordinators.beginAnew();
+        if (options.json) terminal.json({ nodes: [...nodes] });
+        else terminal.lines([[`${nodes.join(", ")}: no longer held back`]]);
+        return exitCodes.done;
+      }),
+    ),
+  );
+
+  addCommand(group, {
     usage: "shards",
     summary: "list the shards: primary, standby, how far behind",
     examples: [{ command: "baton cluster shards", what: "all of them" }],

@@ -36,6 +36,7 @@ export function instanceJson(view: InstanceView): Json {
     connected: view.connected,
     ...(view.lastSeenMs !== undefined && { lastSeen: timeText(view.lastSeenMs) }),
     version: view.version,
+    ...(view.heldBack !== undefined && { heldBack: view.heldBack }),
   };
 }
 
@@ -48,7 +49,7 @@ export function instanceTable(views: readonly InstanceView[], nowMs: number): Li
     view.addresses.join(" "),
     view.version,
   ]);
-  return table(["INSTANCE", "AGENT", "PRIVATE", "ADDRESSES", "VERSION"], rows);
+  return [...table(["INSTANCE", "AGENT", "PRIVATE", "ADDRESSES", "VERSION"], rows), ...heldBackLines(views)];
 }
 
 export function gatewayJson(view: GatewayView): Json {
@@ -58,6 +59,7 @@ export function gatewayJson(view: GatewayView): Json {
     ...(view.lastSeenMs !== undefined && { lastSeen: timeText(view.lastSeenMs) }),
     version: view.version,
     current: view.current,
+    ...(view.heldBack !== undefined && { heldBack: view.heldBack }),
   };
 }
 
@@ -69,10 +71,22 @@ export function gatewayTable(views: readonly GatewayView[], nowMs: number): Line
     view.current ? paint("current", "green") : paint("behind", "yellow"),
     view.version,
   ]);
-  return table(["GATEWAY", "STATE", "TABLE", "VERSION"], rows);
+  return [...table(["GATEWAY", "STATE", "TABLE", "VERSION"], rows), ...heldBackLines(views)];
 }
 
-function connection(view: { readonly connected: boolean; readonly lastSeenMs?: number }, nowMs: number): Span {
+/** All nodes that are held back are so for one cause mostly, and what to do is the same. */
+function heldBackLines(views: readonly { readonly name: string; readonly heldBack?: string }[]): Line[] {
+  const lines = views.flatMap(({ name, heldBack }): Line[] =>
+    heldBack === undefined ? [] : [[paint(`${name} is held back, and gets no orders: ${heldBack}`, "red")]],
+  );
+  return lines.length === 0 ? [] : [[""], ...lines];
+}
+
+function connection(
+  view: { readonly connected: boolean; readonly lastSeenMs?: number; readonly heldBack?: string },
+  nowMs: number,
+): Span {
+  if (view.heldBack !== undefined) return paint("held back", "red");
   if (view.connected) return paint("connected", "green");
   if (view.lastSeenMs === undefined) return paint("never seen", "red");
   return paint(`gone for ${formatDuration(Math.max(0, nowMs - view.lastSeenMs))}`, "red");

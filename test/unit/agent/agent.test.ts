@@ -3,6 +3,7 @@ import pino from "pino";
 import { describe, expect, it } from "vitest";
 import { Agent, type AgentParts } from "../../../services/agent/agent.ts";
 import { FencedNode } from "../../../src/coordinator/fenced-node.ts";
+import { TermHistory } from "../../../src/coordinator/term-history.ts";
 import { type Fence, judgeFence } from "../../../src/node/fence.ts";
 import type { DesiredState } from "../../../src/rpc/node-codec.ts";
 import { FakeNode } from "../../support/fake-node.ts";
@@ -27,7 +28,8 @@ describe("an agent whose kernel is ahead of its disk", () => {
   ])("is given its state by a leader %s (F2)", (_which, term, name) => {
     const agent = startedBeside(inKernel);
     const sent: DesiredState[] = [];
-    const node = new FencedNode("vm-a", "agent", { term, name });
+    const history = new TermHistory(new Map([[3n, { leader: "c1", lease: "00" }]]), 0n);
+    const node = new FencedNode("vm-a", "agent", { term, name, lease: "00", history });
     node.want({ kind: "agent", state });
     const { standing } = agent;
     const hello = { ...new FakeNode("vm-a", "agent", 11).hello(), ...(standing && { held: standing }) };

@@ -92,6 +92,7 @@ describe("changes of the inventory", () => {
     expect((await baton(["addresses", "rm", address], on.env)).code).toBe(0);
     expect((await baton(["instances", "rm", "vm-b", "--json"], on.env)).out).toBe('{"removed":"vm-b"}\n');
     expect((await baton(["gateways", "rm", "gw1"], on.env)).code).toBe(0);
+    expect((await baton(["cluster", "begin-anew"], on.env)).out).toBe("gw1, vm-a: no longer held back\n");
     const moved = await baton(["cluster", "move", "7", "--to", "tracker2", "--json"], on.env);
     expect(moved.out).toBe('{"shard":7,"primary":"tracker2","epoch":2}\n');
     expect(on.cluster.asked.map(({ method }) => method)).toEqual([
@@ -99,6 +100,7 @@ describe("changes of the inventory", () => {
       "removeAddress",
       "removeInstance",
       "removeGateway",
+      "beginAnew",
       "moveShard",
     ]);
     expect(on.cluster.requests("addAddress")).toMatchObject([{ requestedBy: expect.stringMatching(/^tester@/) }]);

@@ -131,6 +131,7 @@ function inventoryMethods(unary: Unary) {
       gateways: [gatewayToProto({ name: "gw1", connected: true, lastSeenMs: startMs, version: "1", current: true })],
     })),
     removeGateway: unary("removeGateway", () => ({})),
+    beginAnew: unary("beginAnew", () => ({ nodes: ["gw1", "vm-a"] })),
   };
 }
 

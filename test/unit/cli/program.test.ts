@@ -48,6 +48,7 @@ describe("the command tree", () => {
       "baton remaps deadline",
       "baton flows",
       "baton cluster members",
+      "baton cluster begin-anew",
       "baton cluster shards",
       "baton cluster move",
       "baton doctor",

@@ -13,6 +13,80 @@ describe("a conductor", () => {
     await cluster.settle();
   });
 
+  describe("whose store was emptied (F7)", () => {
+    beforeEach(async () => {
+      const { id } = await cluster.created(publicA, "vm-b");
+      await cluster.until(() => cluster.remap(id).phase === "draining");
+      cluster.lead();
+      cluster.connectAll();
+      await cluster.settle();
+      cluster.emptyStore();
+      cluster.lead();
+    });
+
+    it("gives up its term for one above those that the nodes obey (F8)", () => {
+      cluster.connectAll();
+      expect(cluster.lost).toContain("obeys term 2");
+      cluster.lead();
+      expect(cluster.cluster.term).toBe(3n);
+    });
+
+    it("orders nodes nothing, and says what to do, until an operator begins anew", async () => {
+      const before = cluster.wanted();
+      cluster.connectAll();
+      cluster.lead();
+      cluster.connectAll();
+      await cluster.settle();
+      expect(cluster.wanted()).toEqual(before);
+      expect(cluster.inventory.gateways()).toMatchObject([{ heldBack: expect.stringContaining("term 2") }, {}]);
+      expect(cluster.inventory.instances()).toHaveLength(3);
+      const refused = {
+        error: { code: "NODE_HELD_BACK", message: expect.stringContaining("baton cluster begin-anew") },
+      };
+      expect(await cluster.create(publicA, "vm-b")).toMatchObject(refused);
+      await cluster.addAddress(publicA, "vm-b");
+      expect(await cluster.create(publicA, "vm-a")).toMatchObject(refused);
+      expect(cluster.wanted()).toEqual(before);
+      const begun = await cluster.inventory.beginAnew("test");
+      expect(begun).toEqual({ ok: true, value: expect.arrayContaining(["gw1", "gw2", "vm-a", "vm-b", "vm-c"]) });
+      await cluster.settle();
+      expect(cluster.gateways.map(({ gatewayState }) => gatewayState?.mappings)).toMatchObject(
+        Array(2).fill([{ address: publicA, private: "10.77.0.12" }]),
+      );
+      expect(cluster.nodes.flatMap(({ refused: reasons }) => reasons)).toEqual([]);
+      expect(cluster.audits).toContain("begin-anew");
+      expect(await cluster.inventory.beginAnew("test")).toMatchObject({ error: { code: "WRONG_PHASE" } });
+    });
+
+    it("keeps what an operator has accepted for leaders and nodes that come later", async () => {
+      const late = cluster.node("gw2");
+      const others = cluster.nodes.filter((node) => node !== late);
+      for (const node of others) cluster.connect(node);
+      cluster.lead();
+      for (const node of others) cluster.connect(node);
+      await cluster.inventory.beginAnew("test");
+      cluster.lead();
+      cluster.connectAll();
+      await cluster.settle();
+      expect(cluster.inventory.gateways().map(({ heldBack }) => heldBack)).toEqual([undefined, undefined]);
+      expect(late.gatewayState?.mappings).toEqual([]);
+    });
+  });
+
+  it("holds back one node alone, and refuses only remaps that need it (F7)", async () => {
+    const stray = cluster.node("vm-c");
+    cluster.disconnect(stray);
+    stray.held = { term: 1n, leader: "elsewhere", generation: 7n, digest: "ab".repeat(32) };
+    cluster.lead();
+    cluster.connectAll();
+    await cluster.settle();
+    expect(await cluster.create(publicA, "vm-c")).toMatchObject({ error: { code: "NODE_HELD_BACK" } });
+    expect(cluster.inventory.instances().map(({ heldBack }) => heldBack !== undefined)).toEqual([false, false, true]);
+    const { id } = await cluster.created(publicA, "vm-b");
+    await cluster.until(() => cluster.remap(id).phase === "draining");
+    expect(stray.held.generation).toBe(7n);
+  });
+
   it("sends a node elsewhere that comes when the lease has run out (F3)", () => {
     const node = cluster.node("vm-b");
     cluster.disconnect(node);

@@ -21,6 +21,7 @@ describe("a leader", () => {
     const end = new AbortController();
     const term = {
       term: 3n,
+      lease: process,
       revision: 1,
       signal: end.signal,
       held: () => true,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  acceptedKey,
   encodeEntry,
   inventoryKey,
   leaseKey,
@@ -57,10 +58,12 @@ describe("what is stored", () => {
       [inventoryKey(9), address(publicA, 2n)],
       [leaseKey(9n), lease(1)],
       [leaseKey(10n), lease(1)],
+      [acceptedKey(8n), encodeEntry({}, "w")],
+      [acceptedKey(7n), encodeEntry({}, "w")],
     ]);
-    const { inventory, lastEntry, lastTerm } = recover(values);
+    const { inventory, lastEntry, terms, acceptedTerm } = recover(values);
     expect(inventory.addresses.get(publicA)?.generation).toBe(3n);
-    expect([lastEntry, lastTerm]).toEqual([10, 10n]);
+    expect([lastEntry, [...terms.keys()], acceptedTerm]).toEqual([10, [9n, 10n], 8n]);
   });
 
   it.each([
@@ -74,12 +77,21 @@ describe("what is stored", () => {
 
   it("loses only keys that nobody can need again", () => {
     const values = new Map<string, Uint8Array>();
-    for (let term = 1n; term <= 1_005n; term++) values.set(leaseKey(term), lease(1));
+    for (let term = 1n; term <= 1_004n; term++) values.set(leaseKey(term), lease(1));
+    values.set(leaseKey(900_000n), lease(1));
+    for (const term of [3n, 900_000n]) values.set(acceptedKey(term), encodeEntry({}, "w"));
     values.set(inventoryKey(1), address(publicA, 1n));
     values.set(inventoryKey(2), address(publicB, 1n));
     for (let n = 3; n <= 1_100; n++) values.set(inventoryKey(n), address(publicA, BigInt(n)));
     const gone = obsoleteKeys(values, new Set());
-    expect(gone.filter((key) => key.startsWith("lease."))).toEqual(["lease.1", "lease.2", "lease.3", "lease.4"]);
+    expect(gone.filter((key) => key.startsWith("lease."))).toEqual([
+      "lease.1",
+      "lease.2",
+      "lease.3",
+      "lease.4",
+      "lease.5",
+    ]);
+    expect(gone.filter((key) => key.startsWith("accepted."))).toEqual(["accepted.3"]);
     expect(gone).toContain("inventory.1");
     expect(gone).not.toContain("inventory.2");
     expect(gone).not.toContain("inventory.100");

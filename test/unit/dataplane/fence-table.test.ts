@@ -21,6 +21,16 @@ describe("the fence in the kernel", () => {
     expect(parseFenceListing(`table inet baton_fence {\n\t${comment}\n}\n`)).toEqual(fence);
   });
 
+  test("names the lease by a chain beside the comment, which has no room for it", () => {
+    const leased = { ...fence, lease: "0123456789abcdef01234567" };
+    expect(renderFence(leased)).toBe(
+      `${renderFence(fence)}add chain inet baton_fence lease_0123456789abcdef01234567\n`,
+    );
+    const [, comment = ""] = /(comment ".*")/.exec(renderFence(fence)) ?? [];
+    const listing = `table inet baton_fence {\n\t${comment}\n\tchain lease_${leased.lease} {\n\t}\n}\n`;
+    expect(parseFenceListing(listing)).toEqual(leased);
+  });
+
   test("of another make is none", () => {
     expect(parseFenceListing("table inet baton_fence {\n}\n")).toBeUndefined();
     expect(parseFenceListing('table inet baton_fence {\n\tcomment "generation 5"\n}\n')).toBeUndefined();
@@ -28,6 +38,7 @@ describe("the fence in the kernel", () => {
 
   test.each([
     ["a leader that is no name", { ...fence, leader: 'x"; delete' }],
+    ["a lease that is no number", { ...fence, lease: "x; delete" }],
     ["a digest of another length", { ...fence, digest: "00" }],
     ["more than a comment can hold", { ...fence, leader: "c".repeat(63), term: 10n ** 12n, generation: 10n ** 12n }],
   ])("can't be %s", (_, bad) => {

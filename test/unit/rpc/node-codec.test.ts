@@ -80,6 +80,7 @@ const gateway: GatewayState = {
 const fence: Fence = {
   term: 4n,
   leader: "coordinator1",
+  lease: "0123456789abcdef01234567",
   generation: 9n,
   digest: digestOfState(agentStateBytes(agent)),
 };

@@ -62,6 +62,8 @@ export interface Instance {
   /** Milliseconds since the Unix epoch; 0: never. */
   lastSeenMs: bigint;
   version: string;
+  /** Why it gets no orders: its state is of a lease that the store does not have. Empty: it is not held back. */
+  heldBack: string;
 }
 
 export interface ListInstancesRequest {
@@ -86,6 +88,8 @@ export interface Gateway {
   version: string;
   /** It forwards by the newest address table. */
   current: boolean;
+  /** See Instance. */
+  heldBack: string;
 }
 
 export interface ListGatewaysRequest {
@@ -101,6 +105,15 @@ export interface RemoveGatewayRequest {
 }
 
 export interface RemoveGatewayResponse {
+}
+
+export interface BeginAnewRequest {
+  requestedBy: string;
+}
+
+export interface BeginAnewResponse {
+  /** Nodes that were held back and get their orders now. */
+  nodes: string[];
 }
 
 function createBaseAddress(): Address {
@@ -635,7 +648,7 @@ export const RemoveAddressResponse: MessageFns<RemoveAddressResponse> = {
 };
 
 function createBaseInstance(): Instance {
-  return { name: "", privateAddresses: [], addresses: [], connected: false, lastSeenMs: 0n, version: "" };
+  return { name: "", privateAddresses: [], addresses: [], connected: false, lastSeenMs: 0n, version: "", heldBack: "" };
 }
 
 export const Instance: MessageFns<Instance> = {
@@ -660,6 +673,9 @@ export const Instance: MessageFns<Instance> = {
     }
     if (message.version !== "") {
       writer.uint32(50).string(message.version);
+    }
+    if (message.heldBack !== "") {
+      writer.uint32(58).string(message.heldBack);
     }
     return writer;
   },
@@ -725,6 +741,14 @@ export const Instance: MessageFns<Instance> = {
             message.version = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.heldBack = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -755,6 +779,11 @@ export const Instance: MessageFns<Instance> = {
         ? BigInt(object.last_seen_ms)
         : 0n,
       version: isSet(object.version) ? globalThis.String(object.version) : "",
+      heldBack: isSet(object.heldBack)
+        ? globalThis.String(object.heldBack)
+        : isSet(object.held_back)
+        ? globalThis.String(object.held_back)
+        : "",
     };
   },
 
@@ -778,6 +807,9 @@ export const Instance: MessageFns<Instance> = {
     if (message.version !== "") {
       obj.version = message.version;
     }
+    if (message.heldBack !== "") {
+      obj.heldBack = message.heldBack;
+    }
     return obj;
   },
 
@@ -794,6 +826,7 @@ export const Instance: MessageFns<Instance> = {
       ? BigInt(object.lastSeenMs)
       : 0n;
     message.version = object.version ?? "";
+    message.heldBack = object.heldBack ?? "";
     return message;
   },
 };
@@ -1063,7 +1096,7 @@ export const RemoveInstanceResponse: MessageFns<RemoveInstanceResponse> = {
 };
 
 function createBaseGateway(): Gateway {
-  return { name: "", connected: false, lastSeenMs: 0n, version: "", current: false };
+  return { name: "", connected: false, lastSeenMs: 0n, version: "", current: false, heldBack: "" };
 }
 
 export const Gateway: MessageFns<Gateway> = {
@@ -1085,6 +1118,9 @@ export const Gateway: MessageFns<Gateway> = {
     }
     if (message.current !== false) {
       writer.uint32(40).bool(message.current);
+    }
+    if (message.heldBack !== "") {
+      writer.uint32(50).string(message.heldBack);
     }
     return writer;
   },
@@ -1142,6 +1178,14 @@ export const Gateway: MessageFns<Gateway> = {
             message.current = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.heldBack = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1165,6 +1209,11 @@ export const Gateway: MessageFns<Gateway> = {
         : 0n,
       version: isSet(object.version) ? globalThis.String(object.version) : "",
       current: isSet(object.current) ? globalThis.Boolean(object.current) : false,
+      heldBack: isSet(object.heldBack)
+        ? globalThis.String(object.heldBack)
+        : isSet(object.held_back)
+        ? globalThis.String(object.held_back)
+        : "",
     };
   },
 
@@ -1185,6 +1234,9 @@ export const Gateway: MessageFns<Gateway> = {
     if (message.current !== false) {
       obj.current = message.current;
     }
+    if (message.heldBack !== "") {
+      obj.heldBack = message.heldBack;
+    }
     return obj;
   },
 
@@ -1200,6 +1252,7 @@ export const Gateway: MessageFns<Gateway> = {
       : 0n;
     message.version = object.version ?? "";
     message.current = object.current ?? false;
+    message.heldBack = object.heldBack ?? "";
     return message;
   },
 };
@@ -1466,6 +1519,146 @@ export const RemoveGatewayResponse: MessageFns<RemoveGatewayResponse> = {
   },
 };
 
+function createBaseBeginAnewRequest(): BeginAnewRequest {
+  return { requestedBy: "" };
+}
+
+export const BeginAnewRequest: MessageFns<BeginAnewRequest> = {
+  encode(message: BeginAnewRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestedBy !== "") {
+      writer.uint32(10).string(message.requestedBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginAnewRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginAnewRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestedBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BeginAnewRequest {
+    return {
+      requestedBy: isSet(object.requestedBy)
+        ? globalThis.String(object.requestedBy)
+        : isSet(object.requested_by)
+        ? globalThis.String(object.requested_by)
+        : "",
+    };
+  },
+
+  toJSON(message: BeginAnewRequest): unknown {
+    const obj: any = {};
+    if (message.requestedBy !== "") {
+      obj.requestedBy = message.requestedBy;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BeginAnewRequest>, I>>(base?: I): BeginAnewRequest {
+    return BeginAnewRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BeginAnewRequest>, I>>(object: I): BeginAnewRequest {
+    const message = createBaseBeginAnewRequest();
+    message.requestedBy = object.requestedBy ?? "";
+    return message;
+  },
+};
+
+function createBaseBeginAnewResponse(): BeginAnewResponse {
+  return { nodes: [] };
+}
+
+export const BeginAnewResponse: MessageFns<BeginAnewResponse> = {
+  encode(message: BeginAnewResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.nodes) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginAnewResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginAnewResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BeginAnewResponse {
+    return { nodes: globalThis.Array.isArray(object?.nodes) ? object.nodes.map((e: any) => globalThis.String(e)) : [] };
+  },
+
+  toJSON(message: BeginAnewResponse): unknown {
+    const obj: any = {};
+    if (message.nodes?.length) {
+      obj.nodes = message.nodes;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BeginAnewResponse>, I>>(base?: I): BeginAnewResponse {
+    return BeginAnewResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BeginAnewResponse>, I>>(object: I): BeginAnewResponse {
+    const message = createBaseBeginAnewResponse();
+    message.nodes = object.nodes?.map((e) => e) || [];
+    return message;
+  },
+};
+
 export type InventoryServiceService = typeof InventoryServiceService;
 export const InventoryServiceService = {
   listAddresses: {
@@ -1542,6 +1735,19 @@ export const InventoryServiceService = {
       Buffer.from(RemoveGatewayResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RemoveGatewayResponse => RemoveGatewayResponse.decode(value),
   },
+  /**
+   * Nodes that are held back get their orders, which follow from the addresses and remaps that the store has now; so do
+   * others that hold such states, when they come. What they pass on besides ends. Refused while none is held back.
+   */
+  beginAnew: {
+    path: "/baton.v1.InventoryService/BeginAnew" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BeginAnewRequest): Buffer => Buffer.from(BeginAnewRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BeginAnewRequest => BeginAnewRequest.decode(value),
+    responseSerialize: (value: BeginAnewResponse): Buffer => Buffer.from(BeginAnewResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BeginAnewResponse => BeginAnewResponse.decode(value),
+  },
 } as const;
 
 export interface InventoryServiceServer extends UntypedServiceImplementation {
@@ -1556,6 +1762,11 @@ export interface InventoryServiceServer extends UntypedServiceImplementation {
   listGateways: handleUnaryCall<ListGatewaysRequest, ListGatewaysResponse>;
   /** Gives up a dead gateway: nothing waits for it any more. Refused while it is connected. */
   removeGateway: handleUnaryCall<RemoveGatewayRequest, RemoveGatewayResponse>;
+  /**
+   * Nodes that are held back get their orders, which follow from the addresses and remaps that the store has now; so do
+   * others that hold such states, when they come. What they pass on besides ends. Refused while none is held back.
+   */
+  beginAnew: handleUnaryCall<BeginAnewRequest, BeginAnewResponse>;
 }
 
 export interface InventoryServiceClient extends Client {
@@ -1667,6 +1878,25 @@ export interface InventoryServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RemoveGatewayResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Nodes that are held back get their orders, which follow from the addresses and remaps that the store has now; so do
+   * others that hold such states, when they come. What they pass on besides ends. Refused while none is held back.
+   */
+  beginAnew(
+    request: BeginAnewRequest,
+    callback: (error: ServiceError | null, response: BeginAnewResponse) => void,
+  ): ClientUnaryCall;
+  beginAnew(
+    request: BeginAnewRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BeginAnewResponse) => void,
+  ): ClientUnaryCall;
+  beginAnew(
+    request: BeginAnewRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BeginAnewResponse) => void,
   ): ClientUnaryCall;
 }
 

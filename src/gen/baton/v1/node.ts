@@ -158,7 +158,8 @@ export interface NodeDirective {
 /**
  * Who ordered a state, and which one it is. A node keeps the fence of its state in the kernel beside that state
  * and on disk, and refuses: a lower term; the same term from another leader; a lower generation; an equal generation
- * with another digest.
+ * with another digest. A coordinator orders nothing to a node whose fence names a lease that its store does not have: the
+ * store may have been emptied, and know nothing of what the node passes on.
  */
 export interface Fence {
   /** Term of the coordinator's lease. */
@@ -169,6 +170,8 @@ export interface Fence {
   generation: bigint;
   /** SHA-256 of the state, in the encoding of its message. */
   digest: Buffer;
+  /** Names the lease itself, 12 bytes: terms of a store that was emptied have the same numbers again. Empty: not known. */
+  lease: Buffer;
 }
 
 export interface NodeHello {
@@ -601,7 +604,7 @@ export const NodeDirective: MessageFns<NodeDirective> = {
 };
 
 function createBaseFence(): Fence {
-  return { term: 0n, leader: "", generation: 0n, digest: Buffer.alloc(0) };
+  return { term: 0n, leader: "", generation: 0n, digest: Buffer.alloc(0), lease: Buffer.alloc(0) };
 }
 
 export const Fence: MessageFns<Fence> = {
@@ -623,6 +626,9 @@ export const Fence: MessageFns<Fence> = {
     }
     if (message.digest.length !== 0) {
       writer.uint32(34).bytes(message.digest);
+    }
+    if (message.lease.length !== 0) {
+      writer.uint32(42).bytes(message.lease);
     }
     return writer;
   },
@@ -672,6 +678,14 @@ export const Fence: MessageFns<Fence> = {
             message.digest = Buffer.from(reader.bytes());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lease = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -690,6 +704,7 @@ export const Fence: MessageFns<Fence> = {
       leader: isSet(object.leader) ? globalThis.String(object.leader) : "",
       generation: isSet(object.generation) ? BigInt(object.generation) : 0n,
       digest: isSet(object.digest) ? Buffer.from(bytesFromBase64(object.digest)) : Buffer.alloc(0),
+      lease: isSet(object.lease) ? Buffer.from(bytesFromBase64(object.lease)) : Buffer.alloc(0),
     };
   },
 
@@ -707,6 +722,9 @@ export const Fence: MessageFns<Fence> = {
     if (message.digest.length !== 0) {
       obj.digest = base64FromBytes(message.digest);
     }
+    if (message.lease.length !== 0) {
+      obj.lease = base64FromBytes(message.lease);
+    }
     return obj;
   },
 
@@ -721,6 +739,7 @@ export const Fence: MessageFns<Fence> = {
       ? BigInt(object.generation)
       : 0n;
     message.digest = object.digest ?? Buffer.alloc(0);
+    message.lease = object.lease ?? Buffer.alloc(0);
     return message;
   },
 };

@@ -439,6 +439,8 @@ export const ErrorCode = {
   NODE_TIMEOUT: 18,
   /** NODE_FAILED - A node could not bring its kernel into the state wanted; the message quotes its reason. */
   NODE_FAILED: 19,
+  /** NODE_HELD_BACK - A node is held back, for the coordinators' store can't explain the state that it has; the message says what to do. */
+  NODE_HELD_BACK: 33,
   /** TRACKER_BEHIND - The trackers did not apply the source's flows in time; the message names the shards. */
   TRACKER_BEHIND: 20,
   /** WRONG_PHASE - Not possible in this phase. */
@@ -485,6 +487,7 @@ export namespace ErrorCode {
   export type CHANNEL_UNAVAILABLE = typeof ErrorCode.CHANNEL_UNAVAILABLE;
   export type NODE_TIMEOUT = typeof ErrorCode.NODE_TIMEOUT;
   export type NODE_FAILED = typeof ErrorCode.NODE_FAILED;
+  export type NODE_HELD_BACK = typeof ErrorCode.NODE_HELD_BACK;
   export type TRACKER_BEHIND = typeof ErrorCode.TRACKER_BEHIND;
   export type WRONG_PHASE = typeof ErrorCode.WRONG_PHASE;
   export type NOT_LEADER = typeof ErrorCode.NOT_LEADER;
@@ -559,6 +562,9 @@ export function errorCodeFromJSON(object: any): ErrorCode {
     case 19:
     case "ERROR_CODE_NODE_FAILED":
       return ErrorCode.NODE_FAILED;
+    case 33:
+    case "ERROR_CODE_NODE_HELD_BACK":
+      return ErrorCode.NODE_HELD_BACK;
     case 20:
     case "ERROR_CODE_TRACKER_BEHIND":
       return ErrorCode.TRACKER_BEHIND;
@@ -636,6 +642,8 @@ export function errorCodeToJSON(object: ErrorCode): string {
       return "ERROR_CODE_NODE_TIMEOUT";
     case ErrorCode.NODE_FAILED:
       return "ERROR_CODE_NODE_FAILED";
+    case ErrorCode.NODE_HELD_BACK:
+      return "ERROR_CODE_NODE_HELD_BACK";
     case ErrorCode.TRACKER_BEHIND:
       return "ERROR_CODE_TRACKER_BEHIND";
     case ErrorCode.WRONG_PHASE:
