@@ -1,17 +1,12 @@
 /** A coordinator's process: the store, the trackers, the answers. */
 import { randomBytes } from "node:crypto";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
-import { ClusterEvents, clusterStream } from "../../src/cluster/events.ts";
+import { ClusterEvents } from "../../src/cluster/events.ts";
 import { ClusterMembership } from "../../src/cluster/membership.ts";
 import { Coordinator } from "../../src/coordinator/coordinator.ts";
 import { KvBucket } from "../../src/coordinator/kv.ts";
-import type { EventPort } from "../../src/coordinator/ports.ts";
-import { auditStreamName, RemapFeed, remapStreamName } from "../../src/coordinator/remap-feed.ts";
-import { flowSubject } from "../../src/flow/events.ts";
-import { shardOf } from "../../src/placement/shard.ts";
 import { coordinatorFlowService } from "../../src/rpc/coordinator-flows.ts";
 import { coordinatorServices } from "../../src/rpc/coordinator-server.ts";
-import { encodeFlowEventBatch } from "../../src/rpc/flow-event-codec.ts";
 import { nodeService } from "../../src/rpc/node-stream.ts";
 import { serveGrpc } from "../../src/rpc/server.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
@@ -19,11 +14,12 @@ import { serveAdmin } from "../../src/runtime/admin.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
-import { isAbort, retry } from "../../src/runtime/retry.ts";
+import { retry } from "../../src/runtime/retry.ts";
 import { version } from "../../src/runtime/version.ts";
 import { ClusterCalls } from "./cluster-calls.ts";
 import { type CoordinatorConfig, coordinatorConfigSchema } from "./config.ts";
-import { type CoordinatorMetrics, coordinatorMetrics } from "./metrics.ts";
+import { coordinatorMetrics } from "./metrics.ts";
+import { Publishing } from "./publishing.ts";
 import { flowAges, trackerPort } from "./trackers.ts";
 
 export interface RunOptions {
@@ -34,10 +30,6 @@ export interface RunOptions {
 
 const retryInitialMs = 100;
 const retryMaxMs = 2_000;
-/** JetStream forgets the ids of messages after this. */
-const duplicateWindowMs = 120_000;
-/** Remaps and the audit are kept for ten years, as far as there is room. */
-const keptMs = 315_360_000_000;
 const processIdBytes = 8;
 const leaseIdBytes = 12;
 const remapIdBytes = 5;
@@ -62,8 +54,8 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   await using bus = connectBus({ servers: config.nats.servers, name: `coordinator ${config.name}` });
   using trackers = new TrackerClient(config.trackers);
   const processId = randomBytes(processIdBytes).toString("hex");
-  const feed = new RemapFeed(bus, processId, log);
   const metrics = coordinatorMetrics(() => coordinator.leader);
+  const publishing = new Publishing({ config, bus, processId, metrics, log });
   const endpoint = config.advertise ?? config.listen[0] ?? "";
   const coordinator = new Coordinator({
     name: config.name,
@@ -78,8 +70,8 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
       ...(own && { private: own }),
     })),
     tracker: trackerPort(trackers),
-    events: eventPort(config, bus, feed, metrics),
-    feed,
+    events: publishing.port,
+    feed: publishing.feed,
     flowAges: (address, owner, stop) => flowAges(trackers, address, owner, systemClock.nowMs(), stop),
     openBucket: (stop) => openBucket(config, bus, log, stop),
     storeTrouble: () => storeTrouble(bus),
@@ -122,9 +114,10 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     clock: systemClock,
     log,
   });
-  const publishing = publish(config, bus, [feed, events], log, signal);
+  const published = publishing.run([events]);
   await coordinator.run(signal);
-  await publishing;
+  await publishing.end();
+  await published;
 }
 
 function storeTrouble(bus: NatsBus): string | undefined {
@@ -137,22 +130,6 @@ function reasonsNotReady(bus: NatsBus, coordinator: Coordinator): string[] {
   const heldBack = coordinator.leader?.cluster.unexplained() ?? [];
   if (heldBack.length > 0) return heldBack.map(({ name, unexplained }) => `${name} is held back: ${unexplained}`);
   return coordinator.settled ? [] : ["no coordinator leads yet"];
-}
-
-function eventPort(config: CoordinatorConfig, bus: NatsBus, feed: RemapFeed, metrics: CoordinatorMetrics): EventPort {
-  return {
-    async owned(address, instance, generation, signal) {
-      const shard = shardOf(address, config.shards);
-      const body = { kind: "address-owned", address, instance, generation } as const;
-      const data = encodeFlowEventBatch({ instance: "", boot: "", shard, sequence: 0n, body });
-      await bus.publish(flowSubject(shard), data, { messageId: `owned ${address} ${generation}`, signal });
-    },
-    remapChanged(remap) {
-      metrics.noteRemap(remap);
-      feed.changed(remap);
-    },
-    audit: (action, entry) => feed.audit(action, entry, systemClock.nowMs()),
-  };
 }
 
 async function openBucket(
@@ -173,36 +150,4 @@ async function openBucket(
       onError: (error) => log.warn({ error }, "the store is not there yet"),
     },
   );
-}
-
-async function publish(
-  config: CoordinatorConfig,
-  bus: NatsBus,
-  feeds: readonly { run(signal: AbortSignal): Promise<void> }[],
-  log: Logger,
-  signal: AbortSignal,
-): Promise<void> {
-  const limits = {
-    maxAgeMs: keptMs,
-    maxBytes: config.store.streamBytesMax,
-    duplicateWindowMs,
-    replicas: config.store.replicas,
-  };
-  const streams = [
-    { name: remapStreamName, subjects: ["baton.remaps.*"], ...limits },
-    { name: auditStreamName, subjects: ["baton.audit.*"], ...limits },
-    { ...clusterStream, replicas: config.store.replicas },
-  ];
-  try {
-    for (const stream of streams)
-      await retry(() => bus.ensureStream(stream, signal), {
-        signal,
-        initialMs: retryInitialMs,
-        maxMs: retryMaxMs,
-        onError: (error) => log.warn({ error, stream: stream.name }, "a stream is not there yet"),
-      });
-    await Promise.all(feeds.map((feed) => feed.run(signal)));
-  } catch (error) {
-    if (!isAbort(error, signal)) throw error;
-  }
 }

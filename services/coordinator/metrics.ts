@@ -10,6 +10,8 @@ export interface CoordinatorMetrics {
   readonly registry: Registry;
   noteRemap(remap: Remap): void;
   noteWrite(ms: number): void;
+  /** A message of remaps or the audit found no room. */
+  noteDrop(): void;
 }
 
 export function coordinatorMetrics(leader: () => Leader | undefined): CoordinatorMetrics {
@@ -70,6 +72,11 @@ export function coordinatorMetrics(leader: () => Leader | undefined): Coordinato
     buckets: storeBucketsMs,
     registers,
   });
+  const dropped = new Counter({
+    name: "baton_events_dropped_total",
+    help: "Messages of remaps and the audit that found no room while NATS did not take them",
+    registers,
+  });
   const measured = new Set<string>();
   return {
     registry,
@@ -83,5 +90,6 @@ export function coordinatorMetrics(leader: () => Leader | undefined): Coordinato
       ended.inc({ outcome: remap.outcome });
     },
     noteWrite: (ms) => writes.observe(ms),
+    noteDrop: () => dropped.inc(),
   };
 }

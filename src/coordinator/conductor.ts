@@ -12,7 +12,7 @@ import type { Logger } from "../runtime/log.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { FencedNode, NodeSession } from "./fenced-node.ts";
 import { NodeStreams } from "./node-streams.ts";
-import { type Answer, accept, type ConductorPorts, reject } from "./ports.ts";
+import { type Answer, type Audit, accept, type ConductorPorts, reject } from "./ports.ts";
 import { RemapSteps } from "./remap-steps.ts";
 import type { Outcome } from "./remap-writes.ts";
 import { noLongerLeader, Tenure } from "./tenure.ts";
@@ -82,9 +82,9 @@ export class Conductor {
   }
 
   /** Stores an entry of the inventory and puts it in force. */
-  async change(entry: InventoryEntry): Promise<Answer<InventoryEntry>> {
+  async change(entry: InventoryEntry, audit?: Audit): Promise<Answer<InventoryEntry>> {
     try {
-      await this.#ports.store.putInventory(entry);
+      await this.#ports.store.putInventory(entry, audit);
     } catch (error) {
       return this.#tenure.storeFailed(error);
     }
@@ -99,10 +99,10 @@ export class Conductor {
   }
 
   /** Stores that whatever the nodes hold may be replaced, and gives those that were held back their orders. */
-  async beginAnew(): Promise<Answer<readonly string[]>> {
+  async beginAnew(audit: Audit): Promise<Answer<readonly string[]>> {
     const { acceptedTerm, term } = this.#cluster;
     try {
-      if (acceptedTerm < term) await this.#ports.store.putAccepted(term);
+      if (acceptedTerm < term) await this.#ports.store.putAccepted(term, audit);
     } catch (error) {
       return this.#tenure.storeFailed(error);
     }
@@ -114,9 +114,9 @@ export class Conductor {
   }
 
   /** Stores a new remap and begins. */
-  async begin(record: RemapRecord): Promise<Answer<RemapState>> {
+  async begin(record: RemapRecord, audit: Audit): Promise<Answer<RemapState>> {
     try {
-      await this.#ports.store.putRemap(record);
+      await this.#ports.store.putRemap(record, audit);
     } catch (error) {
       return this.#tenure.storeFailed(error);
     }
@@ -127,7 +127,7 @@ export class Conductor {
     return accept(state);
   }
 
-  command(id: string, event: RemapCommand): Promise<Answer<Outcome>> {
-    return this.#steps.command(id, event);
+  command(id: string, event: RemapCommand, audit: Audit): Promise<Answer<Outcome>> {
+    return this.#steps.command(id, event, audit);
   }
 }

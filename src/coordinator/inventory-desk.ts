@@ -9,19 +9,17 @@ import type { AddressView, GatewayView, InstanceView } from "../rpc/inventory-co
 import type { ClusterState } from "./cluster-state.ts";
 import type { Conductor } from "./conductor.ts";
 import type { FencedNode } from "./fenced-node.ts";
-import { type Answer, accept, type EventPort, reject } from "./ports.ts";
+import { type Answer, accept, reject } from "./ports.ts";
 import type { Turns } from "./turns.ts";
 
 export class InventoryDesk {
   readonly #cluster: ClusterState;
   readonly #conductor: Conductor;
-  readonly #events: EventPort;
   readonly #turns: Turns;
 
-  constructor(cluster: ClusterState, conductor: Conductor, events: EventPort, turns: Turns) {
+  constructor(cluster: ClusterState, conductor: Conductor, turns: Turns) {
     this.#cluster = cluster;
     this.#conductor = conductor;
-    this.#events = events;
     this.#turns = turns;
   }
 
@@ -36,9 +34,9 @@ export class InventoryDesk {
       const reserved = reservationsOf(inventory, [...remaps.values()]);
       const plan = planAddress(inventory, wish, reserved, config.publicPrefixes);
       if (!plan.ok) return reject(plan.refusal);
-      const changed = await this.#conductor.change({ kind: "address-set", record: plan.value });
+      const audit = { action: "address-add", entry: { by, address: wish.address, instance: wish.instance } };
+      const changed = await this.#conductor.change({ kind: "address-set", record: plan.value }, audit);
       if (!changed.ok) return changed;
-      this.#events.audit("address-add", { by, address: wish.address, instance: wish.instance });
       const { address, instance, private: own, generation } = plan.value;
       return accept({ address, instance, private: own, generation });
     });
@@ -57,10 +55,9 @@ export class InventoryDesk {
         );
       const generations = this.#cluster.remapsOf(address).map(({ record }) => record.generation);
       const generation = generations.reduce((a, b) => (a > b ? a : b), holderOf(chain).generation);
-      const changed = await this.#conductor.change({ kind: "address-removed", address, generation });
-      if (!changed.ok) return changed;
-      this.#events.audit("address-remove", { by, address });
-      return accept(undefined);
+      const audit = { action: "address-remove", entry: { by, address } };
+      const changed = await this.#conductor.change({ kind: "address-removed", address, generation }, audit);
+      return changed.ok ? accept(undefined) : changed;
     });
   }
 
@@ -128,17 +125,15 @@ export class InventoryDesk {
         return refuse("WRONG_PHASE", "no node that is connected is held back, so there is nothing to begin anew");
       if (this.#cluster.unexplained().every(({ acceptable }) => !acceptable))
         return refuse("NODE_HELD_BACK", `${first.name} can't be given orders: ${first.unexplained}`);
-      const begun = await this.#conductor.beginAnew();
-      if (begun.ok) this.#events.audit("begin-anew", { by, nodes: begun.value.join(" ") });
-      return begun;
+      const nodes = this.#cluster.unexplained().filter(({ acceptable }) => acceptable);
+      const entry = { by, nodes: nodes.length, first: nodes[0]?.name ?? "" };
+      return await this.#conductor.beginAnew({ action: "begin-anew", entry });
     });
   }
 
   async #removeNode(name: string, action: string, by: string): Promise<Answer<void>> {
-    const changed = await this.#conductor.change({ kind: "node-removed", name });
-    if (!changed.ok) return changed;
-    this.#events.audit(action, { by, node: name });
-    return accept(undefined);
+    const changed = await this.#conductor.change({ kind: "node-removed", name }, { action, entry: { by, node: name } });
+    return changed.ok ? accept(undefined) : changed;
   }
 
   #nodesOf(kind: "agent" | "gateway") {

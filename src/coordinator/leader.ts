@@ -1,7 +1,10 @@
 /** One leadership: from reading the store to the last order. Owns the conductor and the desks of one term. */
+
+import { hasEnded } from "../remap/phase.ts";
 import type { ProjectionConfig } from "../remap/projection.ts";
 import { takeUp } from "../remap/record.ts";
 import type { Bounds } from "../remap/transition.ts";
+import { remapOf } from "../remap/view.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
 import { isAbort, sleep } from "../runtime/retry.ts";
@@ -16,7 +19,7 @@ import type { Mirror } from "./mirror.ts";
 import type { ConductorPorts, EventPort, TrackerPort } from "./ports.ts";
 import { RemapDesk } from "./remap-desk.ts";
 import { LeaderStore } from "./store.ts";
-import { obsoleteKeys, recover, writerOf } from "./stored.ts";
+import { auditsOf, obsoleteKeys, recover, writerOf } from "./stored.ts";
 import { TermHistory } from "./term-history.ts";
 import { Turns } from "./turns.ts";
 
@@ -70,7 +73,8 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
     lastEntry,
     signal,
     onWrite: options.onWrite,
-    monotonicMs: () => clock.monotonicMs(),
+    onAudit: (audit) => events.audit(audit),
+    clock,
   });
   const ports: ConductorPorts = {
     store,
@@ -84,6 +88,11 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
       term.resign(reason);
     },
   };
+  // Whatever the leader before has stored and told nobody of; what follows from it is told after it.
+  for (const state of cluster.openRemaps()) events.remapChanged(remapOf(state), state.record.step);
+  const ended = states.filter(({ record }) => hasEnded(record));
+  const toEnd = ended.map((state) => ({ remap: remapOf(state), step: state.record.step }));
+  events.takenOver(toEnd, auditsOf(mirror.values), signal);
   const conductor = new Conductor(cluster, ports, options.bounds, log);
   const turns = new Turns();
   log.info({ term: String(term.term), remaps: cluster.openRemaps().length }, "leading");
@@ -92,7 +101,7 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
     cluster,
     conductor,
     remaps: new RemapDesk(cluster, conductor, ports, turns),
-    inventory: new InventoryDesk(cluster, conductor, events, turns),
+    inventory: new InventoryDesk(cluster, conductor, turns),
   };
 }
 

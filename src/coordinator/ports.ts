@@ -13,13 +13,14 @@ export class StoreFault extends Error {
   override readonly name = "StoreFault";
 }
 
+/** Each write takes the action that has led to it along, and tells the audit of it once both are stored. */
 export interface RemapStore {
   /** Rejects with {@link StoreFault}. */
-  putRemap(record: RemapRecord): Promise<void>;
+  putRemap(record: RemapRecord, audit?: Audit): Promise<void>;
   /** Rejects with {@link StoreFault}. */
-  putInventory(entry: InventoryEntry): Promise<void>;
+  putInventory(entry: InventoryEntry, audit?: Audit): Promise<void>;
   /** Whatever terms up to this one have ordered is accepted. Rejects with {@link StoreFault}. */
-  putAccepted(term: bigint): Promise<void>;
+  putAccepted(term: bigint, audit?: Audit): Promise<void>;
 }
 
 export interface TrackerPort {
@@ -32,13 +33,33 @@ export interface TrackerPort {
 /** What a message of the audit has to say besides action and time. Null: taken away, as a deadline. */
 export type AuditEntry = Readonly<Record<string, string | number | null>>;
 
+/** What somebody has asked for and got. */
+export interface Audit {
+  /** Letters and "-". */
+  readonly action: string;
+  readonly entry: AuditEntry;
+}
+
+/** `key`: of the record that was stored with it; absent: the action has changed nothing that is stored. */
+export interface StoredAudit extends Audit {
+  readonly atMs: number;
+  readonly key?: string;
+}
+
+export interface EndedRemap {
+  readonly remap: Remap;
+  readonly step: number;
+}
+
 export interface EventPort {
   /** Tells the event stream that the address belongs to the instance alone. */
   owned(address: IpAddress, instance: string, generation: bigint, signal: AbortSignal): Promise<void>;
-  /** A change of a remap. Never waits. */
-  remapChanged(remap: Remap): void;
+  /** A change of a remap; `step` is of the stored record that it rests on. Never waits. */
+  remapChanged(remap: Remap, step: number): void;
   /** Never waits. */
-  audit(action: string, entry: AuditEntry): void;
+  audit(audit: StoredAudit): void;
+  /** A new leader has found these in the store, oldest first: what of them was not published is published. Never waits. */
+  takenOver(ended: readonly EndedRemap[], audits: readonly StoredAudit[], signal: AbortSignal): void;
 }
 
 export interface ConductorPorts {

@@ -12,7 +12,7 @@ import type { Remap, RemapPolicy } from "../remap/remap.ts";
 import { remapOf } from "../remap/view.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Conductor, RemapCommand } from "./conductor.ts";
-import { type Answer, type AuditEntry, accept, type ConductorPorts, reject } from "./ports.ts";
+import { type Answer, type Audit, type AuditEntry, accept, type ConductorPorts, reject } from "./ports.ts";
 import type { Turns } from "./turns.ts";
 
 /** Newest first. */
@@ -39,9 +39,10 @@ export class RemapDesk {
       const [refusal] = plan.refusals;
       if (plan.draft === undefined) return reject(refusal ?? { code: "INTERNAL", message: "no plan and no reason" });
       const record = startRemap(plan.draft, this.#ports.newId(), this.#ports.clock.nowMs());
-      const begun = await this.#conductor.begin(record);
+      const { address, target } = record;
+      const audit = auditOf("remap-create", request.requestedBy, record.id, { address, target });
+      const begun = await this.#conductor.begin(record, audit);
       if (!begun.ok) return begun;
-      this.#audit("remap-create", request.requestedBy, record.id, { address: record.address, target: record.target });
       return accept(remapOf(this.#cluster.remaps.get(record.id) ?? begun.value));
     });
   }
@@ -83,14 +84,9 @@ export class RemapDesk {
   }
 
   async command(id: string, event: RemapCommand, by: string): Promise<Answer<Remap>> {
-    const answer = await this.#conductor.command(id, event);
+    const more = event.kind === "deadline" ? { deadlineMs: event.deadlineMs ?? null } : {};
+    const answer = await this.#conductor.command(id, event, auditOf(`remap-${event.kind}`, by, id, more));
     if (!answer.ok) return answer;
-    this.#audit(
-      `remap-${event.kind}`,
-      by,
-      id,
-      event.kind === "deadline" ? { deadlineMs: event.deadlineMs ?? null } : {},
-    );
     if (answer.value.back) return await this.#moveBack(answer.value.state, by);
     return accept(remapOf(this.#cluster.remaps.get(id) ?? answer.value.state));
   }
@@ -118,10 +114,10 @@ export class RemapDesk {
   #byKey(key: string): RemapState | undefined {
     return [...this.#cluster.remaps.values()].find(({ record }) => record.idempotencyKey === key);
   }
+}
 
-  #audit(action: string, by: string, remap: string, more: AuditEntry): void {
-    this.#ports.events.audit(action, { by, remap, ...more });
-  }
+function auditOf(action: string, by: string, remap: string, more: AuditEntry): Audit {
+  return { action, entry: { by, remap, ...more } };
 }
 
 function sameWish(earlier: RemapState, request: RemapRequest): Answer<Remap> {

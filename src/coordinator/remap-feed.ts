@@ -3,58 +3,55 @@
  *
  * Nobody who watches slows a remap down. A watcher that is behind sees the newest state, not every one between; the
  * bus gets every change of phase, and of what happens within a phase the newest.
+ *
+ * What was stored is published at least once: the first message of a step, and an action that led to a write, have the same id
+ * whichever leader publishes them.
  */
-import type { Bus } from "../bus/bus.ts";
 import type { Remap } from "../remap/remap.ts";
 import { remapToText } from "../remap/report.ts";
-import type { Logger } from "../runtime/log.ts";
-import { sleep } from "../runtime/retry.ts";
-import type { AuditEntry } from "./ports.ts";
+import type { Outbox } from "./outbox.ts";
+import type { StoredAudit } from "./ports.ts";
 
 export const remapStreamName = "BATON_REMAPS";
 export const auditStreamName = "BATON_AUDIT";
 
-/** Messages that wait for the bus; beyond it, the oldest go. */
-const waitingMax = 10_000;
-/** Changes within a phase are published at most this often, each remap. */
-const paceMs = 200;
+export const remapSubject = (id: string): string => `baton.remaps.${id}`;
 
-interface Message {
-  readonly subject: string;
+interface Told {
   readonly text: string;
-  readonly id: string;
-  /** The remap and phase that it tells of: a later one of the same replaces it while it waits. */
-  readonly replaces?: string;
+  readonly step: number;
 }
 
 export class RemapFeed {
-  readonly #bus: Pick<Bus, "publish">;
-  readonly #log: Logger;
+  readonly #outbox: Pick<Outbox, "push">;
   readonly #process: string;
   readonly #watchers = new Map<string, Set<(remap: Remap) => void>>();
-  readonly #last = new Map<string, string>();
-  readonly #waiting: Message[] = [];
+  readonly #last = new Map<string, Told>();
   #sequence = 0;
-  #wake: (() => void) | undefined;
 
-  /** `process`: random, this process's own; with a number it names each message. */
-  constructor(bus: Pick<Bus, "publish">, process: string, log: Logger) {
-    this.#bus = bus;
+  /** `process`: random, this process's own; with a number it names what only this process tells. */
+  constructor(outbox: Pick<Outbox, "push">, process: string) {
+    this.#outbox = outbox;
     this.#process = process;
-    this.#log = log;
   }
 
-  changed(remap: Remap): void {
+  /** `step`: of the stored record that it rests on. */
+  changed(remap: Remap, step: number): void {
     const text = remapToText(remap);
-    if (this.#last.get(remap.id) === text) return;
+    const last = this.#last.get(remap.id);
+    if (last?.text === text) return;
     if (remap.phase === "completed" || remap.phase === "aborted") this.#last.delete(remap.id);
-    else this.#last.set(remap.id, text);
+    else this.#last.set(remap.id, { text, step });
     for (const watcher of this.#watchers.get(remap.id) ?? []) watcher(remap);
-    this.#push(`baton.remaps.${remap.id}`, text, `${remap.id} ${remap.phase}`);
+    const stable = last?.step !== step;
+    const id = stable ? `${remap.id}.${step}` : this.#ownId();
+    this.#outbox.push({ subject: remapSubject(remap.id), text, id, stable, replaces: `${remap.id} ${remap.phase}` });
   }
 
-  audit(action: string, entry: AuditEntry, atMs: number): void {
-    this.#push(`baton.audit.${action}`, JSON.stringify({ action, at: new Date(atMs).toISOString(), ...entry }));
+  audit({ action, entry, atMs, key }: StoredAudit): void {
+    const body = { action, at: new Date(atMs).toISOString(), ...entry, ...(key !== undefined && { record: key }) };
+    const id = key === undefined ? this.#ownId() : `audit ${key}`;
+    this.#outbox.push({ subject: `baton.audit.${action}`, text: JSON.stringify(body), id, stable: key !== undefined });
   }
 
   /** Calls back at every change, until disposed. */
@@ -69,42 +66,7 @@ export class RemapFeed {
     };
   }
 
-  /** Publishes what waits, one by one and in order, until the signal aborts. */
-  async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const [next] = this.#waiting;
-      if (next === undefined) {
-        await this.#arrival(signal);
-        continue;
-      }
-      try {
-        await this.#bus.publish(next.subject, new TextEncoder().encode(next.text), { messageId: next.id, signal });
-        if (this.#waiting[0] === next) this.#waiting.shift();
-        if (next.replaces !== undefined && this.#waiting.length === 0) await sleep(paceMs, signal);
-      } catch (error) {
-        if (signal.aborted) return;
-        this.#log.warn({ error, subject: next.subject }, "a message is not published yet");
-        await sleep(paceMs, signal).catch(() => undefined);
-      }
-    }
-  }
-
-  /** The message at the front may be on its way, so it is never replaced. */
-  #push(subject: string, text: string, replaces?: string): void {
-    const id = `${this.#process}.${++this.#sequence}`;
-    const message = { subject, text, id, ...(replaces !== undefined && { replaces }) };
-    const index = replaces === undefined ? -1 : this.#waiting.findLastIndex((other) => other.replaces === replaces);
-    if (index > 0) this.#waiting[index] = message;
-    else this.#waiting.push(message);
-    if (this.#waiting.length > waitingMax) this.#waiting.splice(1, 1);
-    this.#wake?.();
-  }
-
-  async #arrival(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    await promise;
-    this.#wake = undefined;
+  #ownId(): string {
+    return `${this.#process}.${++this.#sequence}`;
   }
 }

@@ -13,7 +13,7 @@ import { remapOf } from "../remap/view.ts";
 import type { Logger } from "../runtime/log.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import { Inquiries } from "./inquiries.ts";
-import { type Answer, accept, type ConductorPorts, reject } from "./ports.ts";
+import { type Answer, type Audit, accept, type ConductorPorts, reject } from "./ports.ts";
 import { type Outcome, RemapWrites, type Request } from "./remap-writes.ts";
 import { noLongerLeader, type Tenure } from "./tenure.ts";
 
@@ -50,11 +50,11 @@ export class RemapSteps {
     this.#pump();
   }
 
-  command(id: string, event: RemapEvent): Promise<Answer<Outcome>> {
+  command(id: string, event: RemapEvent, audit: Audit): Promise<Answer<Outcome>> {
     const { promise, resolve } = Promise.withResolvers<Answer<Outcome>>();
     const refusal = this.#writes.refusal(id);
     if (refusal !== undefined) resolve(reject(refusal));
-    else this.#dispatch(id, { event, answer: resolve });
+    else this.#dispatch(id, { event, audit, answer: resolve });
     return promise;
   }
 
@@ -73,7 +73,7 @@ export class RemapSteps {
       this.#log.info({ remap: record.id, address: record.address, ...describe(record) }, "remap moved on");
     }
     if (hasEnded(record)) this.#logged.delete(record.id);
-    this.#ports.events.remapChanged(remapOf(state));
+    this.#ports.events.remapChanged(remapOf(state), record.step);
   }
 
   #pump(): void {
@@ -98,7 +98,7 @@ export class RemapSteps {
     this.observe([id]);
   }
 
-  #step(id: string, { event, answer }: Request): void {
+  #step(id: string, { event, audit, answer }: Request): void {
     const state = this.#cluster.remaps.get(id);
     if (state === undefined || this.#tenure.isOver()) {
       answer?.(reject(state === undefined ? unknownRemap(id) : noLongerLeader));
@@ -116,18 +116,21 @@ export class RemapSteps {
     }
     const outcome = { state: result.state, back: result.effects.some(({ kind }) => kind === "remap-back") };
     if (result.effects.some(({ kind }) => kind === "store")) {
-      void this.#storeThenCommit(result).then((stored) => answer?.(stored ? accept(outcome) : reject(storeLost)));
+      void this.#storeThenCommit(result, audit).then((stored) =>
+        answer?.(stored ? accept(outcome) : reject(storeLost)),
+      );
       return;
     }
     this.#commitIfChanged(state, result.state);
     for (const effect of result.effects) this.#perform(effect, result.state);
+    if (audit !== undefined) this.#ports.events.audit({ ...audit, atMs: this.#ports.clock.nowMs() });
     answer?.(accept(outcome));
   }
 
-  async #storeThenCommit({ state, effects }: Step): Promise<boolean> {
+  async #storeThenCommit({ state, effects }: Step, audit?: Audit): Promise<boolean> {
     const { id } = state.record;
     const places = effects.flatMap((effect) => (effect.kind === "place" ? [effect.record] : []));
-    if (!(await this.#writes.write(state.record, places))) return false;
+    if (!(await this.#writes.write(state.record, places, audit))) return false;
     const waiting = this.#writes.done(id);
     for (const record of places) this.#cluster.apply({ kind: "address-set", record });
     this.#cluster.putRemap(state);
@@ -148,7 +151,7 @@ export class RemapSteps {
     if (before === state) return;
     if (before.record !== state.record || before.live.linksUp !== state.live.linksUp) this.commit(state);
     else this.#cluster.putRemap(state);
-    this.#ports.events.remapChanged(remapOf(state));
+    this.#ports.events.remapChanged(remapOf(state), state.record.step);
   }
 
   #perform(effect: Effect, state: RemapState): void {

@@ -7,7 +7,7 @@ import type { AddressRecord } from "../inventory/inventory.ts";
 import type { BatonError } from "../remap/error.ts";
 import type { RemapRecord, RemapState } from "../remap/record.ts";
 import type { RemapEvent } from "../remap/transition.ts";
-import { type Answer, type RemapStore, reject } from "./ports.ts";
+import { type Answer, type Audit, type RemapStore, reject } from "./ports.ts";
 import { noLongerLeader, type Tenure } from "./tenure.ts";
 
 /** Requests that wait for a write of the same remap. */
@@ -22,6 +22,8 @@ export interface Outcome {
 /** Something that a remap is told, and who waits for what comes of it. */
 export interface Request {
   readonly event: RemapEvent;
+  /** Of the action that it stands for. */
+  readonly audit?: Audit;
   readonly answer?: (answer: Answer<Outcome>) => void;
 }
 
@@ -59,13 +61,13 @@ export class RemapWrites {
    * True: it is stored, and the remap counts as being written until {@link done}, for whoever looks at it before it is in
    * force would take the step again. False: it failed, or this leadership is over, and whoever has waited is answered.
    */
-  async write(record: RemapRecord, places: readonly AddressRecord[]): Promise<boolean> {
+  async write(record: RemapRecord, places: readonly AddressRecord[], audit?: Audit): Promise<boolean> {
     const { id } = record;
     this.#waiting.set(id, []);
     try {
       await this.#after.get(id);
       for (const place of places) await this.#store.putInventory({ kind: "address-set", record: place });
-      await this.#store.putRemap(record);
+      await this.#store.putRemap(record, audit);
     } catch (error) {
       this.#refuseAll(this.done(id));
       this.#tenure.storeFailed(error);

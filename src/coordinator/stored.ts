@@ -12,6 +12,7 @@ import { hookOutcomes } from "../node/status.ts";
 import { errorCodes } from "../remap/error.ts";
 import { type RemapRecord, switchStages } from "../remap/record.ts";
 import { remapPhases } from "../remap/remap.ts";
+import type { StoredAudit } from "./ports.ts";
 import type { KnownTerm } from "./term-history.ts";
 
 const address = z.string().transform((text, context): IpAddress => {
@@ -140,9 +141,18 @@ export const acceptedKey = (term: bigint): string => `accepted.${term}`;
 export const remapKey = (id: string, step: number): string => `remap.${id}.${step}`;
 export const inventoryKey = (n: number): string => `inventory.${n}`;
 
+/** The action of an operator that a value was written for. */
+const storedAudit = z.object({
+  action: z.string().regex(/^[a-z-]{1,64}$/),
+  entry: z.record(text, z.union([text, z.number(), z.null()])),
+  atMs: z.number(),
+});
+
 /** `writer` makes the value unlike that of anybody else who might try the same key. */
-export function encodeEntry(value: unknown, writer: string): Uint8Array {
-  const json = JSON.stringify({ writer, value }, (_key, item) => (typeof item === "bigint" ? item.toString() : item));
+export function encodeEntry(value: unknown, writer: string, audit?: StoredAudit): Uint8Array {
+  const json = JSON.stringify({ writer, value, audit }, (_key, item) =>
+    typeof item === "bigint" ? item.toString() : item,
+  );
   return new TextEncoder().encode(json);
 }
 
@@ -154,6 +164,15 @@ export function decodeLease(key: string, data: Uint8Array): Lease {
   return decodeEntry(key, data, lease);
 }
 
+/** Actions that were stored with what they have led to, oldest first. Throws {@link StoredValueError}. */
+export function auditsOf(values: ReadonlyMap<string, Uint8Array>): readonly StoredAudit[] {
+  const audits = [...values].flatMap(([key, data]) => {
+    const { audit } = decodeEnvelope(key, data, z.unknown());
+    return audit === undefined ? [] : [{ ...audit, key }];
+  });
+  return audits.sort((a, b) => a.atMs - b.atMs);
+}
+
 /** Who has written it. Throws {@link StoredValueError}. */
 export function writerOf(key: string, data: Uint8Array): string {
   return decodeEnvelope(key, data, z.unknown()).writer;
@@ -163,12 +182,12 @@ function decodeEntry<T>(key: string, data: Uint8Array, schema: z.ZodType<T>): T 
   return decodeEnvelope(key, data, schema).value;
 }
 
-function decodeEnvelope<T>(key: string, data: Uint8Array, value: z.ZodType<T>): { writer: string; value: T } {
+const envelopeForm = z.object({ writer: z.string(), value: z.unknown(), audit: z.exactOptional(storedAudit) });
+
+function decodeEnvelope<T>(key: string, data: Uint8Array, value: z.ZodType<T>) {
   try {
-    const { writer, ...envelope } = z
-      .object({ writer: z.string(), value: z.unknown() })
-      .parse(JSON.parse(new TextDecoder().decode(data)));
-    return { writer, value: value.parse(envelope.value) };
+    const envelope = envelopeForm.parse(JSON.parse(new TextDecoder().decode(data)));
+    return { ...envelope, value: value.parse(envelope.value) };
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause);
     throw new StoredValueError(`the store's ${key} can't be read: ${reason}. Was it written by a newer version?`);

@@ -7,7 +7,13 @@ import { ClusterState } from "../../src/coordinator/cluster-state.ts";
 import { Conductor } from "../../src/coordinator/conductor.ts";
 import type { NodeSession } from "../../src/coordinator/fenced-node.ts";
 import { InventoryDesk } from "../../src/coordinator/inventory-desk.ts";
-import { type Answer, type AuditEntry, type ConductorPorts, StoreFault } from "../../src/coordinator/ports.ts";
+import {
+  type Answer,
+  type Audit,
+  type AuditEntry,
+  type ConductorPorts,
+  StoreFault,
+} from "../../src/coordinator/ports.ts";
 import { RemapDesk } from "../../src/coordinator/remap-desk.ts";
 import { type KnownTerm, nextTerm, TermHistory } from "../../src/coordinator/term-history.ts";
 import { Turns } from "../../src/coordinator/turns.ts";
@@ -119,7 +125,7 @@ export class FakeCluster {
     this.conductor = new Conductor(this.cluster, ports, bounds, log);
     const turns = new Turns();
     this.remaps = new RemapDesk(this.cluster, this.conductor, ports, turns);
-    this.inventory = new InventoryDesk(this.cluster, this.conductor, ports.events, turns);
+    this.inventory = new InventoryDesk(this.cluster, this.conductor, turns);
     for (const node of this.nodes) node.session = undefined;
   }
 
@@ -321,11 +327,19 @@ export class FakeCluster {
 
   #ports(term: bigint): ConductorPorts {
     const current = () => term === this.#term;
-    const store = (apply: () => void) =>
+    const note = ({ action, entry }: Audit): void => {
+      this.audits.push(action);
+      this.auditEntries.push({ action, ...entry });
+    };
+    const store = (apply: () => void, audit?: Audit) =>
       new Promise<void>((resolve, reject) => {
         const done = (error?: StoreFault) => (error === undefined ? resolve() : reject(error));
         if (!current()) return;
-        this.#writes.push({ apply, done });
+        const applyAndNote = (): void => {
+          apply();
+          if (audit !== undefined) note(audit);
+        };
+        this.#writes.push({ apply: applyAndNote, done });
         if (!this.slowStore) this.finishWrite();
       });
     const later = <T>(answer: () => T) =>
@@ -336,15 +350,15 @@ export class FakeCluster {
       });
     return {
       store: {
-        putRemap: (record) => store(() => this.#putRemap(record)),
-        putInventory: (entry: InventoryEntry) =>
+        putRemap: (record, audit) => store(() => this.#putRemap(record), audit),
+        putInventory: (entry: InventoryEntry, audit) =>
           store(() => {
             this.#stored = { ...this.#stored, inventory: applyEntry(this.#stored.inventory, entry) };
-          }),
-        putAccepted: (accepted) =>
+          }, audit),
+        putAccepted: (accepted, audit) =>
           store(() => {
             this.accepted = accepted;
-          }),
+          }, audit),
       },
       tracker: {
         barrier: () => later(() => undefined),
@@ -353,10 +367,8 @@ export class FakeCluster {
       events: {
         owned: (address, instance) => later(() => void this.ownerships.push(`${address} ${instance}`)),
         remapChanged: (remap) => void this.published.push(remap),
-        audit: (action, entry) => {
-          this.audits.push(action);
-          this.auditEntries.push({ action, ...entry });
-        },
+        audit: note,
+        takenOver: () => undefined,
       },
       clock: { nowMs: () => this.nowMs, monotonicMs: () => this.nowMs },
       newId: () => `r${++this.#ids}`,

@@ -351,4 +351,30 @@ describe("coordinators on NATS", () => {
     expect(await bench.calls.listAddresses()).toMatchObject([{ address: publicA, instance: "vm-b", generation: 2n }]);
     expect(bench.gateways[0]?.gatewayState?.mappings).toMatchObject([{ private: ip("10.77.0.12") }]);
   });
+
+  it("publish what an earlier leader has stored and not published (E17)", async () => {
+    await open(1);
+    const { id } = await bench.create();
+    await bench.phase(id, "draining");
+    bench.nodeNamed("vm-a").node.close(publicA);
+    bench.nodeNamed("vm-a").report();
+    await bench.phase(id, "completed");
+    await using bus = connectBus({ servers: bench.nats.servers, name: "test" });
+    const manager = await (await bus.connection(signal)).jetstreamManager();
+    for (const stream of ["BATON_REMAPS", "BATON_AUDIT"]) await manager.streams.delete(stream);
+    const [only] = bench.coordinators;
+    await only?.end("SIGKILL");
+    only?.start();
+    const text = async (stream: string, subject: string): Promise<string> => {
+      const found = await manager.streams.getMessage(stream, { last_by_subj: subject }).catch(() => undefined);
+      return found === undefined ? "" : found.string();
+    };
+    await bench.wait("the remap's end to be published", async () =>
+      (await text("BATON_REMAPS", `baton.remaps.${id}`)).includes('"phase":"completed"'),
+    );
+    await bench.wait("the request to be published", async () =>
+      (await text("BATON_AUDIT", "baton.audit.remap-create")).includes(`"record":"remap.${id}.1"`),
+    );
+    expect(await only?.end("SIGTERM")).toBe(0);
+  });
 });

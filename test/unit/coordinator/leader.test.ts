@@ -37,6 +37,7 @@ describe("a leader", () => {
       projection: { fabric: [prefix("10.77.0.0/24")], publicPrefixes: [], probeSource: ip("192.0.2.1") },
       bounds: { preparingMs: 1, armingMs: 1 },
       clock: { nowMs: () => 0, monotonicMs: () => 0 },
+      events: { remapChanged: () => undefined, takenOver: () => undefined },
       log: pino({ level: "silent" }),
     };
     await takeOver(term, options as unknown as LeaderOptions);

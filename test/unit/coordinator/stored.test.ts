@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   acceptedKey,
+  auditsOf,
   encodeEntry,
   inventoryKey,
   leaseKey,
@@ -73,6 +74,20 @@ describe("what is stored", () => {
   ])("is refused by name when it is %s", (_what, data) => {
     expect(() => recover(new Map([[inventoryKey(4), data]]))).toThrow(StoredValueError);
     expect(() => recover(new Map([[inventoryKey(4), data]]))).toThrow(/inventory\.4/);
+  });
+
+  it("keeps the actions that led to it, oldest first (E17)", () => {
+    const action = (n: number) => ({ action: "address-add", entry: { by: "me", n, deadlineMs: null }, atMs: n });
+    const values = new Map([
+      [inventoryKey(2), encodeEntry({ kind: "node-removed", name: "b" }, "w", action(2))],
+      [inventoryKey(1), encodeEntry({ kind: "node-removed", name: "a" }, "w", action(1))],
+      [inventoryKey(3), encodeEntry({ kind: "node-removed", name: "c" }, "w")],
+    ]);
+    expect(auditsOf(values)).toEqual([
+      { ...action(1), key: "inventory.1" },
+      { ...action(2), key: "inventory.2" },
+    ]);
+    expect(recover(values).lastEntry).toBe(3);
   });
 
   it("loses only keys that nobody can need again", () => {
