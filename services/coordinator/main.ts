@@ -85,7 +85,7 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   });
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
   const { name, gossip: section } = config;
-  await using membership = await ClusterMembership.join({
+  await using membership = await ClusterMembership.open({
     name,
     roles: ["coordinator"],
     services: { grpc: endpoint },
@@ -105,6 +105,7 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     signal,
     ready: () => ready().length === 0,
   });
+  membership.join();
   await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
   log.info({ version, endpoint }, "started");
   const events = new ClusterEvents({

@@ -67,7 +67,7 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
   });
   const keeper = new StoreKeeper({ store, tracker, log, onFault: metrics.storeFailed });
   await keeper.begin();
-  await using membership = await joinCluster(config, log);
+  await using membership = await openMembership(config, log);
   membership.register(metrics.registry);
   const ready = (): string[] => reasonsNotReady(bus, tracker, keeper);
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
@@ -77,6 +77,7 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
     signal,
     ready: () => ready().length === 0,
   });
+  membership.join();
   await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
   log.info({ version, shards: tracker.status().length }, "started");
   const ended = new AbortController();
@@ -93,10 +94,10 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
   }
 }
 
-async function joinCluster(config: TrackerConfig, log: Logger): Promise<ClusterMembership> {
+async function openMembership(config: TrackerConfig, log: Logger): Promise<ClusterMembership> {
   const { name, trackers, gossip: section } = config;
   const grpc = trackers.find((tracker) => tracker.name === name)?.endpoint ?? "";
-  return await ClusterMembership.join({ name, roles: ["tracker"], services: { grpc }, section, log });
+  return await ClusterMembership.open({ name, roles: ["tracker"], services: { grpc }, section, log });
 }
 
 function reasonsNotReady(bus: NatsBus, tracker: Tracker, keeper: StoreKeeper): string[] {

@@ -1,7 +1,8 @@
 /**
  * The members of the cluster, as this process believes: who they are, what they offer, how busy they are.
  *
- * Owns this process's place in the gossip: it joins through any seed, tells its load, and leaves when it is disposed of.
+ * Owns this process's place in the gossip: it joins through any seed, tells its load, and leaves when it is disposed of. Until it
+ * joins it is no member, so that nobody is told of services that do not answer yet.
  * Whoever places work asks {@link Membership.members}, and waits for {@link Membership.changes}.
  */
 import type { Registry } from "prom-client";
@@ -61,7 +62,7 @@ export interface Membership {
   changes(signal: AbortSignal): AsyncGenerator<MembershipChange, void, undefined>;
 }
 
-export interface JoinOptions {
+export interface MembershipOptions {
   readonly name: string;
   readonly roles: readonly MemberRole[];
   readonly services: Readonly<Record<string, string>>;
@@ -77,22 +78,28 @@ const loadIntervalMs = 1_000;
 
 export class ClusterMembership implements Membership, AsyncDisposable {
   readonly #gossip: Gossip;
-  readonly #options: JoinOptions;
+  readonly #options: MembershipOptions;
   readonly #end = new AbortController();
-  readonly #tasks: readonly Promise<void>[];
+  #tasks: readonly Promise<void>[] = [];
   #load = 0;
 
-  private constructor(gossip: Gossip, options: JoinOptions) {
+  private constructor(gossip: Gossip, options: MembershipOptions) {
     this.#gossip = gossip;
     this.#options = options;
-    const { section, log } = options;
+  }
+
+  /** To be called once, when the services answer; whoever is there is found later. */
+  join(): void {
+    const { section, log, resolve } = this.#options;
     const { signal } = this.#end;
+    this.#gossip.start();
+    log.info({ gossip: this.#gossip.self.profile.address, seeds: section.seeds.length }, "gossiping");
     this.#tasks = [
       this.#measure(signal),
       this.#logChanges(signal),
       watchSeeds({
         seeds: section.seeds,
-        resolve: options.resolve ?? resolveBySystem,
+        resolve: resolve ?? resolveBySystem,
         onSeeds: (seeds) => this.#gossip.setSeeds(seeds),
         log,
         signal,
@@ -100,9 +107,9 @@ export class ClusterMembership implements Membership, AsyncDisposable {
     ];
   }
 
-  /** Resolves once it listens; whoever is there is found later. Rejects with a ServiceError. */
-  static async join(options: JoinOptions): Promise<ClusterMembership> {
-    const { section, name, log } = options;
+  /** Takes the gossip's ports. Rejects with a ServiceError. */
+  static async open(options: MembershipOptions): Promise<ClusterMembership> {
+    const { section, name } = options;
     const metadata = metadataOf(options);
     const { host, port } = section.listen;
     const transport = await openSockets({ host, port }).catch((error: unknown) => {
@@ -122,7 +129,6 @@ export class ClusterMembership implements Membership, AsyncDisposable {
       },
       transport,
     );
-    log.info({ gossip: gossip.self.profile.address, seeds: section.seeds.length }, "gossiping");
     return new ClusterMembership(gossip, options);
   }
 
@@ -194,7 +200,7 @@ export class ClusterMembership implements Membership, AsyncDisposable {
   }
 }
 
-function metadataOf({ roles, services, section }: JoinOptions): Uint8Array {
+function metadataOf({ roles, services, section }: MembershipOptions): Uint8Array {
   const { cpus, memoryMiB } = characteristics();
   const labels = { ...section.labels, cpus: String(cpus), memoryMiB: String(memoryMiB) };
   const encoded = encodeMetadata({ roles, services, labels });

@@ -148,6 +148,9 @@ const storedAudit = z.object({
   atMs: z.number(),
 });
 
+/** Of what leaders write; others have keys of their own in the bucket. */
+const ownKey = /^(remap|inventory|accepted)\./;
+
 /** `writer` makes the value unlike that of anybody else who might try the same key. */
 export function encodeEntry(value: unknown, writer: string, audit?: StoredAudit): Uint8Array {
   const json = JSON.stringify({ writer, value, audit }, (_key, item) =>
@@ -167,6 +170,7 @@ export function decodeLease(key: string, data: Uint8Array): Lease {
 /** Actions that were stored with what they have led to, oldest first. Throws {@link StoredValueError}. */
 export function auditsOf(values: ReadonlyMap<string, Uint8Array>): readonly StoredAudit[] {
   const audits = [...values].flatMap(([key, data]) => {
+    if (!ownKey.test(key)) return [];
     const { audit } = decodeEnvelope(key, data, z.unknown());
     return audit === undefined ? [] : [{ ...audit, key }];
   });

@@ -55,7 +55,7 @@ await using gossip = new Gossip(
     random,
   },
   transport,
-);
+).start();
 
 function invented(): PacketMessage {
   const name = random() < 0.1 ? "victim" : `n${upTo(5_000)}`;

@@ -17,7 +17,7 @@ const gossip = new Gossip(
     random: Math.random,
   },
   transport,
-);
+).start();
 console.log(`listening ${gossip.self.profile.address}`);
 for await (const event of gossip.events(new AbortController().signal)) {
   if (event.kind === "resync") for (const { profile } of event.members) console.log(`resync ${profile.name}`);

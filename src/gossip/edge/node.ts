@@ -49,8 +49,9 @@ export class Gossip implements AsyncDisposable {
   #timer: NodeJS.Timeout | undefined;
   #timerMs = Number.POSITIVE_INFINITY;
   #isOpen = true;
+  #isStarted = false;
 
-  /** Takes the transport over. Runs from now on. */
+  /** Takes the transport over. Says and hears nothing before {@link start}. */
   constructor(options: GossipOptions, transport: Transport) {
     if (options.config.packetBytes + envelopeBytesMax > packetBytesMax)
       throw new RangeError(`packetBytes ${options.config.packetBytes}: with its envelope more than ${packetBytesMax}`);
@@ -61,11 +62,17 @@ export class Gossip implements AsyncDisposable {
     const address = options.advertise ?? transport.address;
     const self = { name, address, metadata, versions: protocolVersions };
     this.#machine = new Swim({ config, self, random, seeds });
-    transport.start({
+  }
+
+  /** From now on it is a member. */
+  start(): this {
+    this.#isStarted = true;
+    this.#transport.start({
       packet: (from, bytes) => this.#packet(from, bytes),
       frame: (from, bytes) => this.#frame(from, bytes),
     });
     this.#carryOut(this.#machine.start(this.#nowMs()));
+    return this;
   }
 
   get self(): Member {
@@ -126,6 +133,7 @@ export class Gossip implements AsyncDisposable {
 
   /** Resolves when the others have been told, or after five seconds. */
   async leave(): Promise<void> {
+    if (!this.#isStarted) return;
     this.#carryOut(this.#machine.leave(this.#nowMs()));
     await this.#departed.promise;
   }

@@ -20,10 +20,16 @@ export class TcpEdge implements AsyncDisposable {
   readonly #server: Server;
   readonly #counters: TransportCounters;
   readonly #sockets = new Set<Socket>();
+  #heard: Heard | undefined;
 
   private constructor(server: Server, counters: TransportCounters) {
     this.#server = server;
     this.#counters = counters;
+    server.on("connection", (socket) => {
+      // Before the start nobody is listened to, and a socket that nobody reads would never end.
+      if (this.#heard === undefined) socket.destroy();
+      else this.#accept(socket, this.#heard).catch(() => this.#counters.streamsFailed++);
+    });
   }
 
   /** Rejects when the port can't be had. */
@@ -39,9 +45,7 @@ export class TcpEdge implements AsyncDisposable {
   }
 
   start(heard: Heard): void {
-    this.#server.on("connection", (socket) => {
-      this.#accept(socket, heard).catch(() => this.#counters.streamsFailed++);
-    });
+    this.#heard = heard;
   }
 
   async dial(

@@ -29,9 +29,15 @@ interface Wish {
   readonly [setting: string]: unknown;
 }
 
-function join(name: string, { resolve, ...section }: Wish = {}): Promise<ClusterMembership> {
+async function join(name: string, wish: Wish = {}): Promise<ClusterMembership> {
+  const member = await open(name, wish);
+  member.join();
+  return member;
+}
+
+function open(name: string, { resolve, ...section }: Wish = {}): Promise<ClusterMembership> {
   const parsed = gossipField.parse(section);
-  return ClusterMembership.join({
+  return ClusterMembership.open({
     name,
     roles: ["tracker"],
     services: { grpc: `${name}:7410` },
@@ -81,6 +87,20 @@ describe("the membership", { timeout: 30_000 }, () => {
     const seeds = ["127.0.0.1:1", `late.example:${portOf(one)}`];
     await using _two = await join("two", { seeds, resolve });
     await soon("two at one", () => stateAt(one, "two") === "alive");
+  });
+
+  it("is told of by nobody until it joins, though it has its ports (M14)", async () => {
+    await using one = await join("one");
+    await using two = await open("two", { seeds: [one.self.gossip] });
+    await using three = await join("three", { seeds: [two.self.gossip, one.self.gossip] });
+    await soon("one and three to know each other", () =>
+      [stateAt(one, "three"), stateAt(three, "one")].every((state) => state === "alive"),
+    );
+    expect([stateAt(one, "two"), stateAt(three, "two")]).toEqual([undefined, undefined]);
+    two.join();
+    await soon("two at one", () => stateAt(one, "two") === "alive");
+    await using never = await open("never", { seeds: [one.self.gossip] });
+    expect(never.members()).toEqual([never.self]);
   });
 
   it("tells what holds first, then what changes: a join, a load, a leave", async () => {

@@ -14,7 +14,7 @@ describe("a node's metrics", () => {
     await using gossip = new Gossip(
       { ...options, name: "one", clock: systemClock, random: Math.random },
       network.transport("10.0.0.1:1"),
-    );
+    ).start();
     const stranger = network.transport("10.0.0.2:1");
     stranger.send("10.0.0.1:1", Buffer.from("nonsense"));
     await Promise.resolve();

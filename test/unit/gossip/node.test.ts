@@ -35,7 +35,7 @@ function gossip(name: string, transport: Transport, seeds: string[], envelope: E
   return new Gossip(
     { config: quick, name, metadata, seeds, envelope, clock: systemClock, random: Math.random },
     transport,
-  );
+  ).start();
 }
 
 const soon = (what: string, condition: () => boolean): Promise<boolean> =>
