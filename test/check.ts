@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { breakingChanges } from "./check/breaking.ts";
 import { repositoryRoot, sourceFiles } from "./check/files.ts";
 import { findViolations } from "./check/layers.ts";
 
@@ -24,6 +25,7 @@ const steps: readonly Step[] = [
   { name: "style", about: "biome: format and lint", run: () => tool("biome", ["check", "--error-on-warnings", "."]) },
   { name: "layers", about: "who imports what", run: checkLayers },
   { name: "proto", about: "buf lint", run: () => tool("buf", ["lint"]) },
+  { name: "breaking", about: "the wire contract keeps what it promised", run: checkBreaking },
   { name: "generated", about: "src/gen is what proto/ says", run: checkGenerated },
 ];
 
@@ -38,6 +40,11 @@ function tool(name: string, args: readonly string[]): string {
 function checkLayers(): string {
   const violations = findViolations(sourceFiles(repositoryRoot, ["src", "services", "test"]));
   return violations.map(({ path, line, message }) => `${path}:${line}: ${message}`).join("\n");
+}
+
+function checkBreaking(): string {
+  const broken = breakingChanges(repositoryRoot);
+  return broken === "" ? "" : `${broken}\nsee "The wire contract" in CONTRIBUTING.md`;
 }
 
 function checkGenerated(): string {
