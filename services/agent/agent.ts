@@ -5,14 +5,10 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { checkAgentState } from "../../src/dataplane/agent-check.ts";
-import { addFlows, setBoundPorts } from "../../src/dataplane/elements.ts";
-import type { IpAddress } from "../../src/flow/address.ts";
-import type { FlowKey } from "../../src/flow/flow.ts";
-import type { SocketSighting } from "../../src/flow/observe.ts";
 import type { ConntrackUsage } from "../../src/kernel/conntrack.ts";
 import { type Fence, type FenceVerdict, judgeFence } from "../../src/node/fence.ts";
 import type { AgentAddress, AgentState, ChannelKind } from "../../src/node/state.ts";
-import type { LinkReport, NodeFault, NodeStatus } from "../../src/node/status.ts";
+import type { NodeFault, NodeStatus } from "../../src/node/status.ts";
 import type { BatonError } from "../../src/remap/error.ts";
 import type { DesiredStateOf } from "../../src/rpc/desired-state.ts";
 import type { KeptState } from "../../src/runtime/kept-state.ts";
@@ -22,15 +18,16 @@ import { EmptiedSets } from "./emptied-sets.ts";
 import type { FlowObserver } from "./flow-observer.ts";
 import type { FollowSets } from "./follow-sets.ts";
 import type { KernelState } from "./kernel-state.ts";
+import { LinkCounters } from "./link-counters.ts";
 import type { LinkProbes } from "./link-probes.ts";
-import { linkReport } from "./link-report.ts";
 import type { Marks } from "./marks.ts";
 import type { OfflineHook } from "./offline-hook.ts";
+import { OwnConnections, type OwnConnectionsParts } from "./own-connections.ts";
 import type { UnknownPackets } from "./unknown-packets.ts";
 
 export type AgentDesired = DesiredStateOf<"agent">;
 
-export interface AgentParts {
+export interface AgentParts extends OwnConnectionsParts {
   readonly kernel: KernelState;
   readonly observer: FlowObserver;
   readonly followSets: FollowSets;
@@ -42,10 +39,6 @@ export interface AgentParts {
   readonly channels: readonly ChannelKind[];
   /** The state on the disk. */
   readonly kept: KeptState<AgentDesired>;
-  /** Ports with a listener bound to this very address. */
-  boundPorts(address: IpAddress): readonly number[];
-  /** Connections of this address, whichever their other end. */
-  sockets(address: IpAddress): readonly SocketSighting[];
   /** How full the kernel's connection table is; undefined: it has none. */
   trackedConnections(): ConntrackUsage | undefined;
   report(status: NodeStatus): void;
@@ -69,11 +62,13 @@ export class Agent {
   #rewritten = 0;
   #emptied = new EmptiedSets();
   #fault: NodeFault | undefined;
-  #links: readonly LinkReport[] = [];
-  readonly #bound = new Map<IpAddress, string>();
+  readonly #links: LinkCounters;
+  readonly #own: OwnConnections;
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
+    this.#links = new LinkCounters(parts.kernel, parts.linkProbes);
+    this.#own = new OwnConnections(parts);
   }
 
   get fence(): Fence | undefined {
@@ -153,9 +148,9 @@ export class Agent {
     const state = this.state;
     if (state === undefined) return;
     try {
-      this.#syncBoundPorts(state);
+      this.#own.syncBoundPorts(state);
       const drained = this.#parts.drainWatch.count(state);
-      if (this.#countLinks(state) || drained) this.report();
+      if (this.#links.count(state) || drained) this.report();
     } catch (error) {
       // The rules may have gone since the last look.
       if (!this.#mend()) throw error;
@@ -178,7 +173,7 @@ export class Agent {
       loads: followSets.loads(),
       proofs: [],
       drains: drainWatch.reports(),
-      links: this.#links,
+      links: this.#links.reports(),
       retired: [],
       hooks: offlineHook.reports(),
     });
@@ -193,14 +188,14 @@ export class Agent {
     if (kernel.stands()) return false;
     log.error("somebody has removed baton's rules from the kernel: writing them again");
     kernel.reread();
-    this.#bound.clear();
+    this.#own.forget();
     const held = this.#held;
     if (held === undefined) kernel.begin();
     else {
       this.#emptied = new EmptiedSets(held.state);
       if (!this.#apply(held)) return true;
-      for (const address of held.state.addresses) this.#keepOwn(address);
-      this.#syncBoundPorts(held.state);
+      for (const address of held.state.addresses) this.#own.keep(address);
+      this.#own.syncBoundPorts(held.state);
       followSets.refill(held.state.addresses);
     }
     this.#rewritten++;
@@ -258,7 +253,7 @@ export class Agent {
     const newlyFollowing = state.addresses.filter((address) => this.#isNewlyFollowing(address));
     try {
       this.#parts.kernel.apply(this.#emptied.spare(state), fence);
-      for (const address of newlyFollowing) this.#keepOwn(address);
+      for (const address of newlyFollowing) this.#own.keep(address);
       return undefined;
     } catch (error) {
       this.#parts.log.error({ error, generation: fence.generation }, "the state could not be applied");
@@ -268,7 +263,7 @@ export class Agent {
 
   #tell(state: AgentState): void {
     const { observer, followSets, unknownPackets, marks, drainWatch, offlineHook } = this.#parts;
-    this.#syncBoundPorts(state);
+    this.#own.syncBoundPorts(state);
     observer.watch(state);
     unknownPackets.watch(state);
     followSets.sync(state.addresses);
@@ -282,60 +277,10 @@ export class Agent {
     return address.follows.some((follow) => !before.some((known) => known.link === follow.link));
   }
 
-  /** Connections that are here already stay this host's own, also if tracking should forget them. */
-  #keepOwn(address: AgentAddress): void {
-    const sockets = this.#parts.sockets(address.private).filter((socket) => socket.state !== "TIME_WAIT");
-    const keys = sockets.map(
-      ({ localPort, remote, remotePort }): FlowKey => ({
-        address: address.address,
-        protocol: "tcp",
-        peer: remote,
-        peerPort: remotePort,
-        port: localPort,
-      }),
-    );
-    for (const follow of address.follows) {
-      const commands = addFlows("own", follow.link, keys);
-      if (commands !== "") this.#parts.kernel.run(commands);
-    }
-  }
-
-  #syncBoundPorts(state: AgentState): void {
-    for (const { private: own } of state.addresses) {
-      const commands = setBoundPorts(own, this.#parts.boundPorts(own));
-      if (this.#bound.get(own) === commands) continue;
-      this.#parts.kernel.run(commands);
-      this.#bound.set(own, commands);
-    }
-    for (const own of this.#bound.keys())
-      if (!state.addresses.some((address) => address.private === own)) this.#bound.delete(own);
-  }
-
-  /** True: a counter has moved. */
-  #countLinks(state: AgentState): boolean {
-    const before = this.#links;
-    if (state.links.length === 0) {
-      this.#links = [];
-      return before.length > 0;
-    }
-    const { kernel, linkProbes } = this.#parts;
-    linkProbes.send(state);
-    const counters = kernel.counters();
-    this.#links = state.links.map((link) => linkReport(link, counters, linkProbes.sent(link.id)));
-    return this.#links.some((link, index) => hasMoved(link, before[index]));
-  }
-
   #refuse(error: BatonError, fence: Fence): void {
     this.#parts.log.warn({ ...error, generation: fence.generation, term: fence.term }, "state refused");
     this.#fault = { ...error, fence };
   }
-}
-
-/** What the coordinator acts on. */
-const watchedCounters = ["followedPackets", "returnedPackets", "superseded", "probesSent", "probesAnswered"] as const;
-
-function hasMoved(link: LinkReport, before: LinkReport | undefined): boolean {
-  return before?.id !== link.id || watchedCounters.some((counter) => link[counter] !== before[counter]);
 }
 
 function crowdedTracking(usage: ConntrackUsage | undefined): BatonError | undefined {

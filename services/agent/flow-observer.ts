@@ -7,7 +7,7 @@
  */
 import type { IpAddress } from "../../src/flow/address.ts";
 import type { Forward } from "../../src/flow/events.ts";
-import { type Flow, type FlowKey, flowKeyText } from "../../src/flow/flow.ts";
+import type { Flow } from "../../src/flow/flow.ts";
 import { FlowTable } from "../../src/flow/flow-table.ts";
 import type { Digest } from "../../src/flow/key-digest.ts";
 import {
@@ -19,7 +19,6 @@ import {
   type Vantage,
 } from "../../src/flow/observe.ts";
 import type { FlowChange as FlowEventChange } from "../../src/flow/sequencer.ts";
-import type { TcpSocket } from "../../src/kernel/sock-diag-codec.ts";
 import type { AgentState, MarkRequest, ShardPosition } from "../../src/node/state.ts";
 import type { MarkReport } from "../../src/node/status.ts";
 import { shardOf } from "../../src/placement/shard.ts";
@@ -27,22 +26,9 @@ import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import { eachInSlices } from "../../src/runtime/slices.ts";
 import { forwardsByShard } from "./forwards.ts";
-
-/** Hears what a listing shows; all of the connection entries before the first socket. */
-export interface ListingVisitor {
-  connection(record: ConntrackRecord): void;
-  socket(socket: TcpSocket): void;
-}
-
-/** What the kernel shows now. */
-export interface Listings {
-  /** TCP sockets that are not listening, with this local address. */
-  sockets(local: IpAddress): readonly TcpSocket[];
-  /** Connection entries with this address at either end. */
-  connections(local: IpAddress): readonly ConntrackRecord[];
-  /** Both, begun after this call, in slices that leave the event loop to others in between. */
-  walk(local: IpAddress, visitor: ListingVisitor): Promise<void>;
-}
+import { ListingTurns } from "./listing-turns.ts";
+import type { Listings } from "./listings.ts";
+import { Relistings } from "./relistings.ts";
 
 /** Flows that are given as an iterable are read while they are sent; changes that come meanwhile are told as ever. */
 export interface FlowSink {
@@ -64,23 +50,11 @@ export interface ObserverParts {
   readonly log: Logger;
 }
 
-/** An address is listed again for forgotten connections at most so often. */
-const relistIntervalMs = 1_000;
 /** Of work on many flows, before others have their turn. */
 const sliceMs = 4;
 const flowsPerLook = 32;
 /** Shards in which this instance has nothing are told so at this pace; all of the usual 32 in four seconds. */
 const emptyShardsPerTick = 2;
-
-/** With more, the address is listed whether they end or not. */
-const doubtedMax = 10_000;
-
-interface Relisting {
-  readonly dueMs: number;
-  /** Connections that the kernel has shown without proof. Strays end at once, and then nothing has to be listed. */
-  readonly doubted: Set<string>;
-  certain: boolean;
-}
 
 interface OwnedAddress {
   readonly address: IpAddress;
@@ -92,10 +66,8 @@ export class FlowObserver {
   readonly #table: FlowTable;
   #vantage: Vantage = createVantage(new Map(), []);
   readonly #opened = new Map<IpAddress, number>();
-  readonly #relistAt = new Map<IpAddress, Relisting>();
-  /** Listings one after the other, and for each address the one that has not begun. */
-  #lastListing: Promise<void> = Promise.resolve();
-  readonly #waiting = new Map<IpAddress, Promise<void>>();
+  readonly #relistings = new Relistings();
+  readonly #turns = new ListingTurns();
   /** Shards whose flows are being listed to be published, and why once more since. */
   readonly #publishing = new Map<number, string | undefined>();
   /**
@@ -139,7 +111,7 @@ export class FlowObserver {
    * that tracking had forgotten was told by nobody: the address is listed again.
    */
   onEmpty(address: IpAddress): void {
-    if (this.#table.countOf(address) > 0) this.#relistSoon(address).certain = true;
+    if (this.#table.countOf(address) > 0) this.#relistings.certain(address, this.#parts.clock.monotonicMs());
   }
 
   /** Connections opened here since the address came to this generation. */
@@ -166,14 +138,14 @@ export class FlowObserver {
   }
 
   onConnections(records: Iterable<ConntrackRecord>): void {
+    const nowMs = this.#parts.clock.monotonicMs();
     for (const record of records) {
       const change = observeConntrack(record, this.#vantage);
       if (change === undefined) continue;
-      const { address } = change.key;
-      if (change.unproven === true) this.#doubt(change.key);
-      else if (change.forgotten) this.#relistSoon(address).certain = true;
+      if (change.unproven === true) this.#relistings.doubt(change.key, nowMs);
+      else if (change.forgotten) this.#relistings.certain(change.key.address, nowMs);
       else {
-        this.#relistAt.get(address)?.doubted.delete(flowKeyText(change.key));
+        this.#relistings.settle(change.key);
         this.#apply(change);
       }
     }
@@ -211,12 +183,9 @@ export class FlowObserver {
 
   /** Lists what is due after connections were forgotten by the kernel, and tells shards that nothing is there. */
   tick(): void {
-    const nowMs = this.#parts.clock.monotonicMs();
-    for (const [address, { dueMs, doubted, certain }] of this.#relistAt) {
+    for (const address of this.#relistings.takeDue(this.#parts.clock.monotonicMs())) {
       const own = this.#privateOf(address);
-      if (dueMs > nowMs) continue;
-      this.#relistAt.delete(address);
-      if (own !== undefined && (certain || doubted.size > 0)) this.#background(address, this.#relist(own, address));
+      if (own !== undefined) this.#background(address, this.#relist(own, address));
     }
     if (this.#watching)
       for (const shard of [...this.#unheard].slice(0, emptyShardsPerTick))
@@ -274,29 +243,17 @@ export class FlowObserver {
 
   /** Makes the table equal to the kernel, by a listing that begins after this call. */
   #relist(own: IpAddress, address: IpAddress): Promise<void> {
-    return this.#inTurn(address, async () => {
+    return this.#turns.take(address, async () => {
       if (this.#vantage.owned.get(own)?.address === address) await this.#list(own, address);
     });
   }
 
   /** The address is no longer this instance's: its flows are over here. */
   #forget(address: IpAddress): void {
-    const work = this.#inTurn(address, async () => {
+    const work = this.#turns.take(address, async () => {
       if (this.#privateOf(address) === undefined) await this.#list(undefined, address);
     });
     this.#background(address, work);
-  }
-
-  #inTurn(address: IpAddress, work: () => Promise<void>): Promise<void> {
-    const waiting = this.#waiting.get(address);
-    if (waiting !== undefined) return waiting;
-    const turn = this.#lastListing.then(() => {
-      this.#waiting.delete(address);
-      return work();
-    });
-    this.#waiting.set(address, turn);
-    this.#lastListing = turn.catch(() => undefined);
-    return turn;
   }
 
   /** Without a private address there is nothing. */
@@ -317,21 +274,6 @@ export class FlowObserver {
     };
     await eachInSlices(reconciliation.finish(clock.nowMs()), take, { sliceMs, itemsPerLook: flowsPerLook });
     if (refused > 0) log.error({ address, refused }, "the flow table is full: flows are not tracked");
-  }
-
-  #doubt(key: FlowKey): void {
-    const relisting = this.#relistSoon(key.address);
-    if (relisting.doubted.size < doubtedMax) relisting.doubted.add(flowKeyText(key));
-    else relisting.certain = true;
-  }
-
-  #relistSoon(address: IpAddress): Relisting {
-    const known = this.#relistAt.get(address);
-    if (known !== undefined) return known;
-    const dueMs = this.#parts.clock.monotonicMs() + relistIntervalMs;
-    const relisting = { dueMs, doubted: new Set<string>(), certain: false };
-    this.#relistAt.set(address, relisting);
-    return relisting;
   }
 
   #privateOf(address: IpAddress): IpAddress | undefined {

@@ -5,7 +5,7 @@ import { dumpConntrack, openConntrack } from "../../src/kernel/conntrack.ts";
 import { KernelListing } from "../../src/kernel/listing.ts";
 import { destroyTcpSocket, listTcpListeners, listTcpSockets, openSockDiag } from "../../src/kernel/sock-diag.ts";
 import type { TcpSocket } from "../../src/kernel/sock-diag-codec.ts";
-import type { Listings, ListingVisitor } from "./flow-observer.ts";
+import type { Listings, ListingVisitor } from "./listings.ts";
 
 export class HostListings implements Listings, Disposable {
   readonly #resources = new DisposableStack();

@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import pino from "pino";
 import { beforeEach, describe, expect, test } from "vitest";
-import { FlowObserver, type ListingVisitor } from "../../../services/agent/flow-observer.ts";
+import { FlowObserver } from "../../../services/agent/flow-observer.ts";
+import type { ListingVisitor } from "../../../services/agent/listings.ts";
 import type { IpAddress } from "../../../src/flow/address.ts";
 import type { Forward } from "../../../src/flow/events.ts";
 import type { Flow } from "../../../src/flow/flow.ts";
