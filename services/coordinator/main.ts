@@ -1,10 +1,11 @@
 /** A coordinator's process: the store, the trackers, the answers. */
 import { randomBytes } from "node:crypto";
+import { KvBucket } from "../../src/bus/kv.ts";
+import { KvEpochLog } from "../../src/bus/kv-epoch-log.ts";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
 import { ClusterEvents, clusterStream } from "../../src/cluster/events.ts";
 import { ClusterMembership } from "../../src/cluster/membership.ts";
 import { Coordinator } from "../../src/coordinator/coordinator.ts";
-import { KvBucket } from "../../src/coordinator/kv.ts";
 import type { EventPort } from "../../src/coordinator/ports.ts";
 import { auditStreamName, RemapFeed, remapStreamName } from "../../src/coordinator/remap-feed.ts";
 import { flowSubject } from "../../src/flow/events.ts";
@@ -15,6 +16,7 @@ import { encodeFlowEventBatch } from "../../src/rpc/flow-event-codec.ts";
 import { nodeService } from "../../src/rpc/node-stream.ts";
 import { serveGrpc } from "../../src/rpc/server.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
+import { TrackerPeers } from "../../src/rpc/tracker-peers.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
@@ -60,11 +62,78 @@ export async function run(options: RunOptions): Promise<number> {
 async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal): Promise<void> {
   await using bus = connectBus({ servers: config.nats.servers, name: `coordinator ${config.name}` });
   using trackers = new TrackerClient(config.trackers);
+  using peers = new TrackerPeers();
+  const epochs = new KvEpochLog({
+    bus,
+    replicas: config.store.replicas,
+    shards: config.shards,
+    log,
+    onMalformed: (key, reason) => log.error({ key, reason }, "an epoch record can't be read, and is stepped over"),
+  });
   const processId = randomBytes(processIdBytes).toString("hex");
   const feed = new RemapFeed(bus, processId, log);
-  const metrics = coordinatorMetrics(() => coordinator.leader);
+  const metrics: CoordinatorMetrics = coordinatorMetrics(() => coordinator.leader);
   const endpoint = config.advertise ?? config.listen[0] ?? "";
-  const coordinator = new Coordinator({
+  const coordinator = assemble({ config, bus, trackers, processId, endpoint, feed, metrics, log });
+  const onBug = (error: unknown): void => log.error({ error }, "a call failed");
+  const { name, gossip: section } = config;
+  await using membership = await ClusterMembership.join({
+    name,
+    roles: ["coordinator"],
+    services: { grpc: endpoint },
+    section,
+    log,
+  });
+  membership.register(metrics.registry);
+  const calls = new ClusterCalls({
+    coordinator,
+    epochs,
+    peers,
+    trackerEndpoints: config.trackers,
+    bus,
+    membership,
+    audit: (action, entry) => feed.audit(action, entry, systemClock.nowMs()),
+  });
+  const ready = (): string[] => reasonsNotReady(bus, coordinator);
+  await using _server = await serveGrpc({
+    endpoints: config.listen,
+    services: [
+      nodeService((hello, stream) => coordinator.greet(hello, stream)),
+      ...coordinatorServices(calls.api(), onBug),
+      coordinatorFlowService({ trackers, assignment: () => calls.assignment(), onBug }),
+    ],
+    signal,
+    ready: () => ready().length === 0,
+  });
+  await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
+  log.info({ version, endpoint }, "started");
+  const events = new ClusterEvents({
+    membership,
+    term: () => coordinator.leader?.term,
+    bus,
+    clock: systemClock,
+    log,
+  });
+  const publishing = publish(config, bus, [feed, events], log, signal);
+  const following = epochs.run(signal);
+  await coordinator.run(signal);
+  await publishing;
+  await following;
+}
+
+interface CoreParts {
+  readonly config: CoordinatorConfig;
+  readonly bus: NatsBus;
+  readonly trackers: TrackerClient;
+  readonly processId: string;
+  readonly endpoint: string;
+  readonly feed: RemapFeed;
+  readonly metrics: CoordinatorMetrics;
+  readonly log: Logger;
+}
+
+function assemble({ config, bus, trackers, processId, endpoint, feed, metrics, log }: CoreParts): Coordinator {
+  return new Coordinator({
     name: config.name,
     process: processId,
     endpoint,
@@ -89,40 +158,6 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     onWrite: metrics.noteWrite,
     log,
   });
-  const onBug = (error: unknown): void => log.error({ error }, "a call failed");
-  const { name, gossip: section } = config;
-  await using membership = await ClusterMembership.join({
-    name,
-    roles: ["coordinator"],
-    services: { grpc: endpoint },
-    section,
-    log,
-  });
-  membership.register(metrics.registry);
-  const calls = new ClusterCalls({ coordinator, trackers, trackerEndpoints: config.trackers, bus, membership });
-  const ready = (): string[] => reasonsNotReady(bus, coordinator);
-  await using _server = await serveGrpc({
-    endpoints: config.listen,
-    services: [
-      nodeService((hello, stream) => coordinator.greet(hello, stream)),
-      ...coordinatorServices(calls.api(), onBug),
-      coordinatorFlowService({ trackers, assignment: (stop) => calls.assignment(stop), onBug }),
-    ],
-    signal,
-    ready: () => ready().length === 0,
-  });
-  await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
-  log.info({ version, endpoint }, "started");
-  const events = new ClusterEvents({
-    membership,
-    term: () => coordinator.leader?.term,
-    bus,
-    clock: systemClock,
-    log,
-  });
-  const publishing = publish(config, bus, [feed, events], log, signal);
-  await coordinator.run(signal);
-  await publishing;
 }
 
 function storeTrouble(bus: NatsBus): string | undefined {

@@ -1,5 +1,6 @@
 /** TrackerService as a coordinator serves it: every question goes on to the trackers that can answer it. */
 import { parseIpAddress } from "../flow/address.ts";
+import { shardsMax } from "../flow/events.ts";
 import {
   type Assignment,
   type BarrierRequest,
@@ -11,11 +12,13 @@ import {
   type ListFlowsRequest,
   type LookupFlowsRequest,
   type LookupFlowsResponse,
+  type ShardRows,
   TrackerServiceService,
   type WatchFlowsRequest,
 } from "../gen/baton/v1/tracker.ts";
 import type { Assignment as ShardAssignment } from "../placement/assignment.ts";
-import { FieldFault, readAddress, readList, readName } from "./fields.ts";
+import type { DetailedError } from "./errors.ts";
+import { FieldFault, readAddress, readInteger, readList, readName } from "./fields.ts";
 import {
   answerToProto,
   assignmentToProto,
@@ -31,6 +34,11 @@ import { lookupKeysMax } from "./tracker-limits.ts";
 
 /** Without one of the caller's, so that an absent tracker is not waited for forever. */
 const deadlineMaxMs = 30_000;
+
+const ofTrackers: DetailedError = {
+  code: "UNSUPPORTED",
+  message: "a coordinator has no copies of shards: ask a tracker, or ClusterService for what all of them have",
+};
 
 export interface FlowFrontOptions {
   readonly trackers: TrackerClient;
@@ -67,6 +75,10 @@ export function coordinatorFlowService({ trackers, assignment, onBug }: FlowFron
           answered(async (): Promise<Assignment> => assignmentToProto(await assignment(signal))),
         onBug,
       ),
+      listReplicas: unaryHandler(async () => ({ ok: false, error: ofTrackers }) as const, onBug),
+      transferShard: streamHandler((): AsyncIterable<ShardRows> => {
+        throw new Refusal(ofTrackers);
+      }, onBug),
     },
   ];
 }
@@ -123,7 +135,10 @@ async function count(
   const address = request.address === "" ? undefined : parseIpAddress(request.address);
   if (request.address !== "" && address === undefined)
     throw new FieldFault("address", "an IP address", request.address);
-  const query = { ...(address && { address }), atLeast: readPositions("at_least", request.atLeast) };
+  const shards = readList("shards", request.shards, shardsMax, (shard, field) =>
+    readInteger(field, shard, 0, shardsMax - 1),
+  );
+  const query = { ...(address && { address }), shards, atLeast: readPositions("at_least", request.atLeast) };
   const { counts, positions, complete } = await trackers.count(query, optionsOf(context));
   return {
     counts: counts.map(({ flows, halfOpen, ...of }) => ({ ...of, flows: BigInt(flows), halfOpen: BigInt(halfOpen) })),

@@ -132,7 +132,12 @@ export function readAnswer(field: string, message: FlowAnswerMessage): FlowAnswe
 }
 
 export function assignmentToProto({ epoch, holders }: Assignment): AssignmentMessage {
-  const assignments = holders.map(({ primary, standby }, shard) => ({ shard, primary, standby }));
+  const assignments = holders.map(({ primary, standby, pinned = false }, shard) => ({
+    shard,
+    primary,
+    standby,
+    pinned,
+  }));
   return { epoch, shards: holders.length, assignments };
 }
 
@@ -144,14 +149,15 @@ export function readAssignment(message: AssignmentMessage): Assignment {
     const field = `assignments[${index}]`;
     readInteger(`${field}.shard`, entry.shard, index, index);
     const primary = readTracker(`${field}.primary`, readPresent(`${field}.primary`, entry.primary));
+    const pinned = entry.pinned ? { pinned: true as const } : {};
     return entry.standby === undefined
-      ? { primary }
-      : { primary, standby: readTracker(`${field}.standby`, entry.standby) };
+      ? { primary, ...pinned }
+      : { primary, standby: readTracker(`${field}.standby`, entry.standby), ...pinned };
   });
   return { epoch: message.epoch, holders };
 }
 
-function readTracker(field: string, { name, endpoint }: TrackerEndpoint): Tracker {
+export function readTracker(field: string, { name, endpoint }: TrackerEndpoint): Tracker {
   if (parseEndpoint(endpoint) === undefined)
     throw new FieldFault(`${field}.endpoint`, "host:port or unix:PATH", endpoint);
   return { name: readName(`${field}.name`, name), endpoint };

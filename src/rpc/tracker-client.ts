@@ -24,7 +24,7 @@ import {
   type WatchPosition,
   watchPositionsToProto,
 } from "./flow-codec.ts";
-import { type Bounds, TrackerDirectory } from "./tracker-directory.ts";
+import { type Bounds, type Call, TrackerDirectory } from "./tracker-directory.ts";
 import { countsMax, lookupKeysMax } from "./tracker-limits.ts";
 
 export interface CallOptions {
@@ -163,32 +163,32 @@ export class TrackerClient implements Disposable {
     }
   }
 
-  /** Without an address: of all. */
+  /** Without an address: of these shards; without either: of all. */
   async count(
-    query: { readonly address?: IpAddress; readonly atLeast?: readonly ShardPosition[] },
+    query: {
+      readonly address?: IpAddress;
+      readonly shards?: readonly number[];
+      readonly atLeast?: readonly ShardPosition[];
+    },
     options: CallOptions = {},
   ): Promise<FlowCounts> {
     const bounds = boundsOf(options);
-    const request = { address: query.address ?? "", atLeast: positionsToProto(query.atLeast ?? []) };
+    const { address } = query;
+    const wanted = query.shards ?? [];
+    const atLeast = positionsToProto(query.atLeast ?? []);
     const shards = await this.#directory.shards(bounds);
-    const groups =
-      query.address === undefined
-        ? await this.#directory.groups(
-            Array.from({ length: shards }, (_, shard) => shard),
-            bounds,
-          )
-        : [[shardOf(query.address, shards)]];
-    const parts = await Promise.all(
-      groups.map(async (group) => {
-        const response = await this.#directory.ask(
-          group[0] ?? 0,
-          bounds,
-          async (client, signal, deadlineMs) => await unary(client, "countFlows", request, { signal, deadlineMs }),
-          ({ complete }) => complete,
-        );
-        return readCounts(response, new Set(group), shards);
-      }),
-    );
+    const all = wanted.length > 0 ? wanted : [...Array(shards).keys()];
+    const concerned = address === undefined ? all : [shardOf(address, shards)];
+    const count = async (group: readonly number[], ...[client, signal, deadlineMs]: Parameters<Call<unknown>>) => {
+      const request = { address: address ?? "", atLeast, shards: [...group] };
+      const response = await unary(client, "countFlows", request, { signal, deadlineMs });
+      return readCounts(response, new Set(group), shards);
+    };
+    const groups = await this.#directory.groups(concerned, bounds);
+    const isComplete = ({ complete }: FlowCounts): boolean => complete;
+    const parts = (
+      await Promise.all(groups.map((group) => this.#directory.askTogether(group, bounds, count, isComplete)))
+    ).flat();
     return {
       counts: parts.flatMap(({ counts }) => counts),
       positions: parts.flatMap(({ positions }) => positions),
@@ -201,13 +201,12 @@ export class TrackerClient implements Disposable {
     const bounds = boundsOf(options);
     const shards = [...new Set(positions.map(({ shard }) => shard))];
     const reach = async (group: readonly number[]): Promise<readonly number[]> => {
-      const request = { positions: positionsToProto(positions.filter(({ shard }) => group.includes(shard))) };
+      const wait = async (of: readonly number[], ...[client, signal, deadlineMs]: Parameters<Call<unknown>>) => {
+        const request = { positions: positionsToProto(positions.filter(({ shard }) => of.includes(shard))) };
+        return await unary(client, "barrier", request, { signal, deadlineMs });
+      };
       try {
-        await this.#directory.ask(
-          group[0] ?? 0,
-          bounds,
-          async (client, signal, deadlineMs) => await unary(client, "barrier", request, { signal, deadlineMs }),
-        );
+        await this.#directory.askTogether(group, bounds, wait);
         return [];
       } catch (error) {
         bounds.signal.throwIfAborted();

@@ -1,4 +1,5 @@
 /** Two trackers in this process, asked through their client as an agent or coordinator asks them. */
+import { rm } from "node:fs/promises";
 import { createServer, connect as openSocket, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -13,6 +14,7 @@ import { fromServiceError } from "../../../src/rpc/errors.ts";
 import { type GrpcServer, serveGrpc } from "../../../src/rpc/server.ts";
 import { TrackerClient, type WatchEvent } from "../../../src/rpc/tracker-client.ts";
 import { flowsPerPage } from "../../../src/rpc/tracker-limits.ts";
+import { TrackerPeers } from "../../../src/rpc/tracker-peers.ts";
 import { trackerService } from "../../../src/rpc/tracker-server.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
@@ -30,6 +32,7 @@ const changes = (...rows: ReturnType<typeof rowOf>[]): FlowEvent => ({ kind: "ch
 class RunningTracker implements AsyncDisposable {
   readonly endpoint: string;
   readonly #stop = new AbortController();
+  readonly #peers = new TrackerPeers();
   #store: FlowStore | undefined;
   #server: GrpcServer | undefined;
   #running = Promise.resolve();
@@ -41,8 +44,9 @@ class RunningTracker implements AsyncDisposable {
   async start(name: string, assignment: Assignment, bus: MemoryBus, directory: string): Promise<void> {
     const store = await FlowStore.open(directory);
     const parts = { bus, store, clock: systemClock, log: quietLog, rebuildSettleMs: 0, onBatch: () => {} };
-    const tracker = new Tracker({ name, assignment, ...parts });
-    const service = trackerService({ tracker, onBug: (error) => bugs.push(error), onLookup: () => {} });
+    const tracker = new Tracker({ name, endpoint: this.endpoint, shards, peers: this.#peers, ...parts });
+    tracker.adopt(assignment);
+    const service = trackerService({ tracker, store, onBug: (error) => bugs.push(error), onLookup: () => {} });
     this.#store = store;
     this.#server = await serveGrpc({ endpoints: [this.endpoint], services: [service], signal: this.#stop.signal });
     await tracker.load();
@@ -54,6 +58,7 @@ class RunningTracker implements AsyncDisposable {
     await this.#running;
     await this.#server?.[Symbol.asyncDispose]();
     await this.#store?.[Symbol.asyncDispose]();
+    this.#peers[Symbol.dispose]();
   }
 }
 
@@ -396,7 +401,7 @@ describe("trackers asked through their client", () => {
 
   test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>]>([
     ["look-up", (raw) => unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 6 }], atLeast: [] }, bounds)],
-    ["count", (raw) => unary(raw, "countFlows", { address: publicAddress, atLeast: [] }, bounds)],
+    ["count", (raw) => unary(raw, "countFlows", { address: publicAddress, atLeast: [], shards: [] }, bounds)],
     ["barrier", (raw) => unary(raw, "barrier", { positions: [{ shard, sequence: 1n }] }, bounds)],
     [
       "list",
@@ -414,6 +419,8 @@ describe("trackers asked through their client", () => {
         serverStream(raw, "watchFlows", { address: publicAddress, owner: "", after: [], atLeast: [] }, bounds).next(),
     ],
   ])("refuse a %s in a shard that another tracker holds, with the epoch that says so (L3)", async (_, ask) => {
+    await stopTracker("tracker1");
+    await rm(join(directory.path, "tracker1.db"), { recursive: true });
     await startAgain({ epoch: 7n, holders: holdersFor({ name: "tracker2", endpoint: "10.77.0.32:7400" }) });
     const raw = dial(TrackerServiceClient, `unix:${join(directory.path, "tracker1")}`);
     const error = await ask(raw).then(
@@ -443,7 +450,7 @@ describe("trackers asked through their client", () => {
   test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>, string]>([
     [
       "an address that is none",
-      (raw) => unary(raw, "countFlows", { address: "x", atLeast: [] }, bounds),
+      (raw) => unary(raw, "countFlows", { address: "x", atLeast: [], shards: [] }, bounds),
       "INVALID_ARGUMENT",
     ],
     [

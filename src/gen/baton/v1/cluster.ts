@@ -136,10 +136,19 @@ export interface Shard {
   primary: string;
   standby: string;
   epoch: bigint;
-  /** Messages in the event stream that the primary has not applied yet. */
+  /**
+   * Messages in the event stream that the primary has not applied yet; all that the stream holds of the shard, where
+   * the primary does not tell.
+   */
   lag: bigint;
+  /** Of the copy that answers: the primary's, else another that does in its stead. */
   flows: bigint;
+  /** False: that copy misses messages and waits for snapshots; or none answers. */
   complete: boolean;
+  /** "joining", "tailing", "serving": where the primary's copy is in its life; "away": its tracker does not answer. */
+  state: string;
+  /** An operator has chosen the primary. */
+  pinned: boolean;
 }
 
 export interface ListShardsRequest {
@@ -149,10 +158,16 @@ export interface ListShardsResponse {
   shards: Shard[];
 }
 
+/**
+ * The next epoch, in which `to` is the shard's primary, pinned there until it is moved again or unpinned. The answer
+ * comes when the epoch is stored; the shard's copy follows, and who had it answers until then.
+ */
 export interface MoveShardRequest {
   shard: number;
   to: string;
   requestedBy: string;
+  /** Instead of a move: the shard stays where it is, and is free to be moved. `to` is then empty. */
+  unpin: boolean;
 }
 
 export interface MoveShardResponse {
@@ -414,7 +429,17 @@ export const ListMembersResponse: MessageFns<ListMembersResponse> = {
 };
 
 function createBaseShard(): Shard {
-  return { shard: 0, primary: "", standby: "", epoch: 0n, lag: 0n, flows: 0n, complete: false };
+  return {
+    shard: 0,
+    primary: "",
+    standby: "",
+    epoch: 0n,
+    lag: 0n,
+    flows: 0n,
+    complete: false,
+    state: "",
+    pinned: false,
+  };
 }
 
 export const Shard: MessageFns<Shard> = {
@@ -448,6 +473,12 @@ export const Shard: MessageFns<Shard> = {
     }
     if (message.complete !== false) {
       writer.uint32(56).bool(message.complete);
+    }
+    if (message.state !== "") {
+      writer.uint32(66).string(message.state);
+    }
+    if (message.pinned !== false) {
+      writer.uint32(72).bool(message.pinned);
     }
     return writer;
   },
@@ -521,6 +552,22 @@ export const Shard: MessageFns<Shard> = {
             message.complete = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.pinned = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -542,6 +589,8 @@ export const Shard: MessageFns<Shard> = {
       lag: isSet(object.lag) ? BigInt(object.lag) : 0n,
       flows: isSet(object.flows) ? BigInt(object.flows) : 0n,
       complete: isSet(object.complete) ? globalThis.Boolean(object.complete) : false,
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+      pinned: isSet(object.pinned) ? globalThis.Boolean(object.pinned) : false,
     };
   },
 
@@ -568,6 +617,12 @@ export const Shard: MessageFns<Shard> = {
     if (message.complete !== false) {
       obj.complete = message.complete;
     }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    if (message.pinned !== false) {
+      obj.pinned = message.pinned;
+    }
     return obj;
   },
 
@@ -583,6 +638,8 @@ export const Shard: MessageFns<Shard> = {
     message.lag = (object.lag !== undefined && object.lag !== null) ? BigInt(object.lag) : 0n;
     message.flows = (object.flows !== undefined && object.flows !== null) ? BigInt(object.flows) : 0n;
     message.complete = object.complete ?? false;
+    message.state = object.state ?? "";
+    message.pinned = object.pinned ?? false;
     return message;
   },
 };
@@ -707,7 +764,7 @@ export const ListShardsResponse: MessageFns<ListShardsResponse> = {
 };
 
 function createBaseMoveShardRequest(): MoveShardRequest {
-  return { shard: 0, to: "", requestedBy: "" };
+  return { shard: 0, to: "", requestedBy: "", unpin: false };
 }
 
 export const MoveShardRequest: MessageFns<MoveShardRequest> = {
@@ -720,6 +777,9 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
     }
     if (message.requestedBy !== "") {
       writer.uint32(26).string(message.requestedBy);
+    }
+    if (message.unpin !== false) {
+      writer.uint32(32).bool(message.unpin);
     }
     return writer;
   },
@@ -761,6 +821,14 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
             message.requestedBy = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.unpin = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -782,6 +850,7 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
         : isSet(object.requested_by)
         ? globalThis.String(object.requested_by)
         : "",
+      unpin: isSet(object.unpin) ? globalThis.Boolean(object.unpin) : false,
     };
   },
 
@@ -796,6 +865,9 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
     if (message.requestedBy !== "") {
       obj.requestedBy = message.requestedBy;
     }
+    if (message.unpin !== false) {
+      obj.unpin = message.unpin;
+    }
     return obj;
   },
 
@@ -807,6 +879,7 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
     message.shard = object.shard ?? 0;
     message.to = object.to ?? "";
     message.requestedBy = object.requestedBy ?? "";
+    message.unpin = object.unpin ?? false;
     return message;
   },
 };
