@@ -16,6 +16,7 @@ import { parseEndpoint } from "./endpoint.ts";
 import { fromServiceError, isUnreachable, type ReceivedError } from "./errors.ts";
 import { readAssignment } from "./flow-codec.ts";
 import { hedge } from "./hedge.ts";
+import { readReport } from "./replica-codec.ts";
 
 /** How long a call may last. */
 export interface Bounds {
@@ -53,6 +54,8 @@ interface Judge<T> {
 /** A tracker that is silent for this long doesn't keep the standby from being asked. */
 const patienceMs = 250;
 const assignmentDeadlineMs = 2_000;
+/** Trackers that are asked whether they still have a shard which they should not hold. */
+const othersMax = 8;
 /** After nobody could be asked. */
 const againMs = 200;
 
@@ -61,6 +64,8 @@ export class TrackerDirectory implements Disposable {
   readonly #peers = new Map<string, Peer>();
   #assignment: Promise<Assignment> | undefined;
   #newest: Assignment | undefined;
+  /** The one before it: who held a shard then answers for it until others do. */
+  #former: Assignment | undefined;
   /** Of the highest epoch that any tracker has named. */
   #epochTold = 0n;
 
@@ -105,7 +110,7 @@ export class TrackerDirectory implements Disposable {
         return [await this.#askOnce(first, bounds, together, { isGood })];
       } catch (error) {
         bounds.signal.throwIfAborted();
-        if (fromServiceError(error).code !== "SHARD_MOVED") throw error;
+        if (!mayMend(fromServiceError(error))) throw error;
       }
     }
     const alone = (shard: number): Promise<T> =>
@@ -161,18 +166,21 @@ export class TrackerDirectory implements Disposable {
       } catch (error) {
         bounds.signal.throwIfAborted();
         const received = fromServiceError(error);
-        const mayMend = isUnreachable(received) || received.code === "SHARD_MOVED";
-        if (!mayMend || leftMs(bounds) < againMs) throw error;
+        if (!mayMend(received) || leftMs(bounds) < againMs) throw error;
         if (received.code !== "SHARD_MOVED") this.#assignment = undefined;
       }
       await sleep(againMs, bounds.signal);
     }
   }
 
+  /**
+   * The holders, and whom they name in their stead. Where none of them can be reached, who has given the shard up and
+   * still answers for it, for want of anybody who has taken it over.
+   */
   async #askOnce<T>(shard: number, bounds: Bounds, call: EndpointCall<T>, judge: Judge<T>): Promise<T> {
     const assignment = await this.#learn(bounds);
     const asked = new Set<string>();
-    const attempts = holdersOf(assignment, shard).map(({ endpoint }) => async (signal: AbortSignal) => {
+    const attempt = (endpoint: string) => async (signal: AbortSignal) => {
       asked.add(endpoint);
       try {
         return await call(endpoint, signal);
@@ -184,8 +192,43 @@ export class TrackerDirectory implements Disposable {
         asked.add(instead);
         return await call(instead, signal);
       }
-    });
-    return await hedge(attempts, { ...judge, signal: bounds.signal, patienceMs });
+    };
+    const options = { ...judge, signal: bounds.signal, patienceMs };
+    const holders = holdersOf(assignment, shard).map(({ endpoint }) => endpoint);
+    try {
+      return await hedge(holders.map(attempt), options);
+    } catch (error) {
+      bounds.signal.throwIfAborted();
+      if (!isUnreachable(fromServiceError(error))) throw error;
+      const others = [...this.#known()].filter((endpoint) => !asked.has(endpoint)).slice(0, othersMax);
+      const giver = await this.#findGiver(shard, assignment.epoch, others, bounds);
+      if (giver === undefined) throw error;
+      return await call(giver, bounds.signal);
+    }
+  }
+
+  /** Who answers for a shard that it has given up, by an epoch that is not behind this one. */
+  async #findGiver(
+    shard: number,
+    epoch: bigint,
+    endpoints: readonly string[],
+    bounds: Bounds,
+  ): Promise<string | undefined> {
+    const look = (endpoint: string) => async (signal: AbortSignal) => {
+      using use = this.#use(endpoint);
+      const deadlineMs = Math.min(leftMs(bounds), assignmentDeadlineMs);
+      const report = readReport(await unary(use.client, "listReplicas", { shards: [shard] }, { signal, deadlineMs }));
+      const isLeaving = report.epoch >= epoch && report.replicas.get(shard)?.phase === "leaving";
+      return isLeaving ? endpoint : undefined;
+    };
+    try {
+      const isGood = (endpoint: string | undefined): boolean => endpoint !== undefined;
+      return await hedge(endpoints.map(look), { isGood, signal: bounds.signal, patienceMs });
+    } catch {
+      // Nobody says so; why not is no matter.
+      bounds.signal.throwIfAborted();
+      return undefined;
+    }
   }
 
   /** A higher epoch than the one held: asked for before the next question, whoever answers this one. */
@@ -225,16 +268,18 @@ export class TrackerDirectory implements Disposable {
     // Each is bounded in time; nobody's impatience may cost the others the answer.
     const { signal } = new AbortController();
     const told = await hedge(attempts, { signal, patienceMs, isGood });
+    if (this.#newest === undefined || told.epoch > this.#newest.epoch) this.#former = this.#newest;
     if (this.#newest === undefined || told.epoch >= this.#newest.epoch) this.#newest = told;
     for (const endpoint of [...this.#peers.keys()]) this.#closeUnused(endpoint);
     return this.#newest;
   }
 
-  /** Trackers that may be asked for the assignment. */
+  /** Trackers that may be asked for the assignment: given ones, and those of this assignment and the one before it. */
   #known(): ReadonlySet<string> {
-    const named =
-      this.#newest?.holders.flatMap((holders) => [holders.primary, holders.standby ?? holders.primary]) ?? [];
-    return new Set([...this.#seeds, ...named.map(({ endpoint }) => endpoint)]);
+    const named = [this.#newest, this.#former].flatMap((assignment) =>
+      (assignment?.holders ?? []).flatMap(({ primary, standby = primary }) => [primary.endpoint, standby.endpoint]),
+    );
+    return new Set([...this.#seeds, ...named]);
   }
 
   #use(endpoint: string): Disposable & { readonly client: TrackerServiceClient } {
@@ -250,13 +295,18 @@ export class TrackerDirectory implements Disposable {
     };
   }
 
-  /** The connection to a tracker that no assignment names any more, once nothing goes over it. */
+  /** The connection to a tracker that neither of the last two assignments names, once nothing goes over it. */
   #closeUnused(endpoint: string): void {
     const peer = this.#peers.get(endpoint);
     if (peer === undefined || peer.uses > 0 || this.#known().has(endpoint)) return;
     this.#peers.delete(endpoint);
     peer.client.close();
   }
+}
+
+/** Asking again may help. */
+function mayMend(error: ReceivedError): boolean {
+  return isUnreachable(error) || error.code === "SHARD_MOVED";
 }
 
 const epochForm = /^[0-9]{1,19}$/;
