@@ -19,18 +19,11 @@ import {
 import type { Assignment as ShardAssignment } from "../placement/assignment.ts";
 import type { DetailedError } from "./errors.ts";
 import { FieldFault, readAddress, readInteger, readList, readName } from "./fields.ts";
-import {
-  answerToProto,
-  assignmentToProto,
-  flowToProto,
-  positionsToProto,
-  readFlowKey,
-  readPositions,
-} from "./flow-codec.ts";
+import { assignmentToProto, flowToProto, positionsToProto, readPositions } from "./flow-codec.ts";
 import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
+import { lookupResponse, readLookupKeys } from "./lookup-columns.ts";
 import type { Service } from "./server.ts";
 import type { CallOptions, TrackerClient } from "./tracker-client.ts";
-import { lookupKeysMax } from "./tracker-limits.ts";
 
 /** Without one of the caller's, so that an absent tracker is not waited for forever. */
 const deadlineMaxMs = 30_000;
@@ -88,9 +81,9 @@ async function lookup(
   request: LookupFlowsRequest,
   context: CallContext,
 ): Promise<LookupFlowsResponse> {
-  const keys = readList("keys", request.keys, lookupKeysMax, (key, field) => readFlowKey(field, key));
+  const keys = readLookupKeys(request);
   const answers = await trackers.lookup(keys, readPositions("at_least", request.atLeast), optionsOf(context));
-  return { answers: answers.map(answerToProto) };
+  return lookupResponse(request, answers);
 }
 
 async function* list(

@@ -23,7 +23,6 @@ import {
   readList,
   readName,
   readPresent,
-  readText,
 } from "./fields.ts";
 import { protocolNumbers, stateNumbers } from "./flow-columns.ts";
 import { positionsMax } from "./limits.ts";
@@ -110,24 +109,6 @@ export function answerToProto(answer: FlowAnswer): FlowAnswerMessage {
       return { answer: { $case: "absent", value: { appliedSequence: answer.appliedSequence } } };
     case "unknown":
       return { answer: { $case: "unknown", value: { reason: answer.reason } } };
-  }
-}
-
-export function readAnswer(field: string, message: FlowAnswerMessage): FlowAnswer {
-  const answer = readPresent(field, message.answer);
-  switch (answer.$case) {
-    case "owned":
-      return { kind: "owned", flow: readFlow(`${field}.owned`, answer.value) };
-    case "closed":
-      return {
-        kind: "closed",
-        owner: readName(`${field}.closed.owner`, answer.value.owner),
-        appliedSequence: answer.value.appliedSequence,
-      };
-    case "absent":
-      return { kind: "absent", appliedSequence: answer.value.appliedSequence };
-    case "unknown":
-      return { kind: "unknown", reason: readText(`${field}.unknown.reason`, answer.value.reason) };
   }
 }
 

@@ -16,8 +16,8 @@ export const stateNumbers: Record<FlowState, StateNumber> = {
   closed: StateNumber.CLOSED,
 };
 
-const protocolsByNumber = byNumber(protocolNumbers);
-const statesByNumber = byNumber(stateNumbers);
+export const protocolsByNumber = byNumber(protocolNumbers);
+export const statesByNumber = byNumber(stateNumbers);
 
 const portsBytes = 4;
 const wordsPerAddress = mappedBytes / 4;
@@ -102,7 +102,7 @@ export function rowsFromColumns(
 }
 
 /** In place of Buffer's own methods, which take several times as long. */
-function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+export function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength);
 }
 
@@ -119,17 +119,25 @@ function sharedBigint(known: Map<number, bigint>, value: number): bigint {
 function checkedLength(field: string, columns: Columns): number {
   const n = columns.addressIndex.length;
   if (n > rowsPerMessageMax) throw new FieldFault(field, `at most ${rowsPerMessageMax} rows`, `${n} rows`);
-  const lengths: readonly (readonly [name: string, found: number, perRow: number])[] = [
+  checkLengths(field, n, [
     ["protocol", columns.protocol.length, 1],
     ["peer", columns.peer.length, mappedBytes],
     ["ports", columns.ports.length, portsBytes],
     ["state", columns.state.length, 1],
     ["opened_before_ms", columns.openedBeforeMs.length, 1],
     ["generation", columns.generation.length, 1],
-  ];
+  ]);
+  return n;
+}
+
+/** Throws a {@link FieldFault} for a column that has not so much of each of `n` rows. */
+export function checkLengths(
+  field: string,
+  n: number,
+  lengths: readonly (readonly [name: string, found: number, perRow: number])[],
+): void {
   for (const [name, found, perRow] of lengths)
     if (found !== perRow * n) throw new FieldFault(`${field}.${name}`, `the length of ${perRow * n}`, found);
-  return n;
 }
 
 function byNumber<Word extends string>(numbers: Readonly<Record<Word, number>>): readonly (Word | undefined)[] {

@@ -7,7 +7,7 @@
 import type { IpAddress } from "../flow/address.ts";
 import type { FlowAnswer } from "../flow/answer.ts";
 import type { Flow, FlowKey } from "../flow/flow.ts";
-import type { CountFlowsResponse, ListFlowsRequest } from "../gen/baton/v1/tracker.ts";
+import type { CountFlowsResponse, ListFlowsRequest, LookupFlowsResponse } from "../gen/baton/v1/tracker.ts";
 import type { ShardPosition } from "../node/state.ts";
 import { shardOf } from "../placement/shard.ts";
 import { sleep } from "../runtime/retry.ts";
@@ -15,15 +15,14 @@ import { serverStream, unary } from "./client.ts";
 import { fromServiceError } from "./errors.ts";
 import { readAddress, readCount, readList, readName } from "./fields.ts";
 import {
-  flowKeyToProto,
   positionsToProto,
-  readAnswer,
   readFlow,
   readPositions,
   readWatchPositions,
   type WatchPosition,
   watchPositionsToProto,
 } from "./flow-codec.ts";
+import { keysToColumns, readAnswerColumns, unknownKind } from "./lookup-columns.ts";
 import { type Bounds, type Call, TrackerDirectory } from "./tracker-directory.ts";
 import { countsMax, lookupKeysMax } from "./tracker-limits.ts";
 
@@ -99,19 +98,22 @@ export class TrackerClient implements Disposable {
     const bounds = boundsOf(options);
     try {
       const shards = await this.#directory.shards(bounds);
-      const byShard = Map.groupBy(keys.keys(), (index) => shardOf((keys[index] as FlowKey).address, shards));
+      const shardsOfKeys = keys.map(({ address }) => shardOf(address, shards));
+      const byShard = Map.groupBy(keys.keys(), (index) => shardsOfKeys[index] as number);
+      const groups = await this.#directory.groups([...byShard.keys()], bounds);
       const answers = new Array<FlowAnswer>(keys.length);
-      const asked = [...byShard].flatMap(([shard, indices]) =>
-        chunksOf(indices, lookupKeysMax).map(async (chunk) => {
-          const found = await this.#lookupIn(
-            shard,
-            chunk.map((index) => keys[index] as FlowKey),
-            atLeast,
-            bounds,
-          );
+      const asked = groups
+        .flatMap((group) =>
+          chunksOf(
+            group.flatMap((shard) => byShard.get(shard) ?? []),
+            lookupKeysMax,
+          ),
+        )
+        .map(async (chunk) => {
+          const part = chunk.map((index) => ({ key: keys[index] as FlowKey, shard: shardsOfKeys[index] as number }));
+          const found = await this.#lookupTogether(part, atLeast, bounds);
           for (const [place, index] of chunk.entries()) answers[index] = found[place] ?? unanswered("too few answers");
-        }),
-      );
+        });
       await Promise.all(asked);
       return answers;
     } catch (error) {
@@ -229,21 +231,47 @@ export class TrackerClient implements Disposable {
     this.#directory[Symbol.dispose]();
   }
 
-  async #lookupIn(
-    shard: number,
-    keys: readonly FlowKey[],
+  /**
+   * Keys in shards of the same holders: all at once, then those that are not answered, as while some of the shards move
+   * on, shard by shard.
+   */
+  async #lookupTogether(
+    asked: readonly { readonly key: FlowKey; readonly shard: number }[],
     atLeast: readonly ShardPosition[],
     bounds: Bounds,
   ): Promise<FlowAnswer[]> {
-    const request = { keys: keys.map(flowKeyToProto), atLeast: positionsToProto(atLeast) };
-    try {
-      const { answers } = await this.#directory.ask(
-        shard,
-        bounds,
-        async (client, signal, deadlineMs) => await unary(client, "lookupFlows", request, { signal, deadlineMs }),
-        (found) => found.answers.every(({ answer }) => answer?.$case !== "unknown"),
+    const keys = asked.map(({ key }) => key);
+    const shards = new Set(asked.map(({ shard }) => shard));
+    const [first] = shards;
+    const answers: FlowAnswer[] =
+      first === undefined || shards.size === 1
+        ? []
+        : await this.#answers(keys, atLeast, bounds, (call) => this.#directory.askOnce(first, bounds, call));
+    const open = [...keys.keys()].filter((index) => (answers[index]?.kind ?? "unknown") === "unknown");
+    const alone = [...Map.groupBy(open, (index) => asked[index]?.shard ?? 0)].map(async ([shard, indices]) => {
+      const some = indices.map((index) => keys[index] as FlowKey);
+      const isGood = (found: LookupFlowsResponse) => found.columns?.kind.includes(unknownKind) === false;
+      const found = await this.#answers(some, atLeast, bounds, (call) =>
+        this.#directory.ask(shard, bounds, call, isGood),
       );
-      return answers.map((answer) => readAnswer("answer", answer));
+      for (const [place, index] of indices.entries()) answers[index] = found[place] ?? unanswered("too few answers");
+    });
+    await Promise.all(alone);
+    return answers;
+  }
+
+  async #answers(
+    keys: readonly FlowKey[],
+    atLeast: readonly ShardPosition[],
+    bounds: Bounds,
+    ask: (call: Call<LookupFlowsResponse>) => Promise<LookupFlowsResponse>,
+  ): Promise<FlowAnswer[]> {
+    const request = { keys: [], columns: keysToColumns(keys), atLeast: positionsToProto(atLeast) };
+    try {
+      const { columns } = await ask(
+        async (client, signal, deadlineMs) => await unary(client, "lookupFlows", request, { signal, deadlineMs }),
+      );
+      return readAnswerColumns(keys, columns);
     } catch (error) {
       bounds.signal.throwIfAborted();
       return keys.map(() => unanswered(fromServiceError(error).message));

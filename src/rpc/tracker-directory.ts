@@ -96,6 +96,11 @@ export class TrackerDirectory implements Disposable {
     return await this.#untilAnswered(shard, bounds, this.#unary(call, bounds), isGood === undefined ? {} : { isGood });
   }
 
+  /** Asks the shard's holders, or who answers in their stead, a single time. */
+  async askOnce<T>(shard: number, bounds: Bounds, call: Call<T>): Promise<T> {
+    return await this.#askOnce(shard, bounds, this.#unary(call, bounds), {});
+  }
+
   /** Asks for shards of the same holders at once; one by one where they can't answer for all, as while some move. */
   async askTogether<T>(
     shards: readonly number[],

@@ -26,17 +26,10 @@ import type { ShardReplica } from "../tracker/replica.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import type { DetailedError } from "./errors.ts";
 import { decode, readAddress, readInteger, readList, readName } from "./fields.ts";
-import {
-  answerToProto,
-  assignmentToProto,
-  flowToProto,
-  positionsToProto,
-  readFlowKey,
-  readPositions,
-} from "./flow-codec.ts";
+import { assignmentToProto, flowToProto, positionsToProto, readPositions } from "./flow-codec.ts";
 import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
+import { lookupResponse, readLookupKeys } from "./lookup-columns.ts";
 import type { Service } from "./server.ts";
-import { lookupKeysMax } from "./tracker-limits.ts";
 import { listReplicas, shardTransfers } from "./tracker-shards.ts";
 import { caughtUp, missedError, pagesOf, replicaFor, unknownEpoch, waitForPositions } from "./tracker-wait.ts";
 import { watchFlows } from "./tracker-watch.ts";
@@ -82,7 +75,7 @@ async function lookup(
   onLookup: (keys: number) => void,
 ): Promise<Reply<LookupFlowsResponse>> {
   const asked = decode(() => ({
-    keys: readList("keys", request.keys, lookupKeysMax, (key, field) => readFlowKey(field, key)),
+    keys: readLookupKeys(request),
     atLeast: readPositions("at_least", request.atLeast),
   }));
   if (!asked.ok) return invalid(asked.message);
@@ -97,7 +90,13 @@ async function lookup(
     context,
   );
   const behindShards = new Set(behind.map(({ shard }) => shard));
-  return { ok: true, value: { answers: keys.map((key) => answerToProto(answerOf(tracker, key, behindShards))) } };
+  return {
+    ok: true,
+    value: lookupResponse(
+      request,
+      keys.map((key) => answerOf(tracker, key, behindShards)),
+    ),
+  };
 }
 
 function answerOf(tracker: Tracker, key: FlowKey, behind: ReadonlySet<number>): FlowAnswer {

@@ -109,11 +109,47 @@ export interface LookupFlowsRequest {
   keys: FlowKey[];
   /** The answer must be at least this new. */
   atLeast: ShardPosition[];
+  /** In place of keys, for thousands of them; LookupFlowsResponse.columns answers. */
+  columns: FlowKeyColumns | undefined;
 }
 
 export interface LookupFlowsResponse {
   /** One answer for each key, in the order asked. */
   answers: FlowAnswer[];
+  columns: FlowAnswerColumns | undefined;
+}
+
+/** Keys of flows as columns of equal length n. */
+export interface FlowKeyColumns {
+  /** Public addresses, each once. */
+  addresses: string[];
+  /** n indices into addresses. */
+  addressIndex: number[];
+  /** n bytes, each a Protocol. */
+  protocol: Buffer;
+  /** 16·n bytes: IPv6 addresses, IPv4 ones mapped (::ffff:a.b.c.d). */
+  peer: Buffer;
+  /** 4·n bytes: peer port, then port at the public address, each big-endian. */
+  ports: Buffer;
+}
+
+/** What FlowAnswer says, as columns of equal length n, in the order asked. */
+export interface FlowAnswerColumns {
+  /** n bytes: the field of FlowAnswer, 1 to 4. */
+  kind: Buffer;
+  /** Names of instances, and reasons, each once. The first is empty. */
+  texts: string[];
+  /** n indices into texts: the owner of an owned or closed flow, why it is unknown. */
+  textIndex: number[];
+  /** n indices into texts: Flow.via. */
+  viaIndex: number[];
+  /** n bytes, each a FlowState; 0 where there is no flow. */
+  state: Buffer;
+  /**
+   * 16·n bytes, two numbers each, big-endian: of an owned flow opened_at_ms and generation; of a closed or absent one
+   * applied_sequence and 0; of an unknown one 0 and 0.
+   */
+  numbers: Buffer;
 }
 
 export interface FlowAnswer {
@@ -406,7 +442,7 @@ export const ShardPosition: MessageFns<ShardPosition> = {
 };
 
 function createBaseLookupFlowsRequest(): LookupFlowsRequest {
-  return { keys: [], atLeast: [] };
+  return { keys: [], atLeast: [], columns: undefined };
 }
 
 export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
@@ -416,6 +452,9 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     }
     for (const v of message.atLeast) {
       ShardPosition.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.columns !== undefined) {
+      FlowKeyColumns.encode(message.columns, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -449,6 +488,14 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
             message.atLeast.push(ShardPosition.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.columns = FlowKeyColumns.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -469,6 +516,7 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
         : globalThis.Array.isArray(object?.at_least)
         ? object.at_least.map((e: any) => ShardPosition.fromJSON(e))
         : [],
+      columns: isSet(object.columns) ? FlowKeyColumns.fromJSON(object.columns) : undefined,
     };
   },
 
@@ -480,6 +528,9 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     if (message.atLeast?.length) {
       obj.atLeast = message.atLeast.map((e) => ShardPosition.toJSON(e));
     }
+    if (message.columns !== undefined) {
+      obj.columns = FlowKeyColumns.toJSON(message.columns);
+    }
     return obj;
   },
 
@@ -490,18 +541,24 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     const message = createBaseLookupFlowsRequest();
     message.keys = object.keys?.map((e) => FlowKey.fromPartial(e)) || [];
     message.atLeast = object.atLeast?.map((e) => ShardPosition.fromPartial(e)) || [];
+    message.columns = (object.columns !== undefined && object.columns !== null)
+      ? FlowKeyColumns.fromPartial(object.columns)
+      : undefined;
     return message;
   },
 };
 
 function createBaseLookupFlowsResponse(): LookupFlowsResponse {
-  return { answers: [] };
+  return { answers: [], columns: undefined };
 }
 
 export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
   encode(message: LookupFlowsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.answers) {
       FlowAnswer.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.columns !== undefined) {
+      FlowAnswerColumns.encode(message.columns, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -527,6 +584,14 @@ export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
             message.answers.push(FlowAnswer.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.columns = FlowAnswerColumns.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -542,6 +607,7 @@ export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
   fromJSON(object: any): LookupFlowsResponse {
     return {
       answers: globalThis.Array.isArray(object?.answers) ? object.answers.map((e: any) => FlowAnswer.fromJSON(e)) : [],
+      columns: isSet(object.columns) ? FlowAnswerColumns.fromJSON(object.columns) : undefined,
     };
   },
 
@@ -549,6 +615,9 @@ export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
     const obj: any = {};
     if (message.answers?.length) {
       obj.answers = message.answers.map((e) => FlowAnswer.toJSON(e));
+    }
+    if (message.columns !== undefined) {
+      obj.columns = FlowAnswerColumns.toJSON(message.columns);
     }
     return obj;
   },
@@ -559,6 +628,354 @@ export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
   fromPartial<I extends Exact<DeepPartial<LookupFlowsResponse>, I>>(object: I): LookupFlowsResponse {
     const message = createBaseLookupFlowsResponse();
     message.answers = object.answers?.map((e) => FlowAnswer.fromPartial(e)) || [];
+    message.columns = (object.columns !== undefined && object.columns !== null)
+      ? FlowAnswerColumns.fromPartial(object.columns)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFlowKeyColumns(): FlowKeyColumns {
+  return { addresses: [], addressIndex: [], protocol: Buffer.alloc(0), peer: Buffer.alloc(0), ports: Buffer.alloc(0) };
+}
+
+export const FlowKeyColumns: MessageFns<FlowKeyColumns> = {
+  encode(message: FlowKeyColumns, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.addresses) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.addressIndex.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.addressIndex) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.protocol.length !== 0) {
+      writer.uint32(26).bytes(message.protocol);
+    }
+    if (message.peer.length !== 0) {
+      writer.uint32(34).bytes(message.peer);
+    }
+    if (message.ports.length !== 0) {
+      writer.uint32(42).bytes(message.ports);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlowKeyColumns {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlowKeyColumns();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.addresses.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.addressIndex.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.addressIndex.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.protocol = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.peer = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ports = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FlowKeyColumns {
+    return {
+      addresses: globalThis.Array.isArray(object?.addresses)
+        ? object.addresses.map((e: any) => globalThis.String(e))
+        : [],
+      addressIndex: globalThis.Array.isArray(object?.addressIndex)
+        ? object.addressIndex.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.address_index)
+        ? object.address_index.map((e: any) => globalThis.Number(e))
+        : [],
+      protocol: isSet(object.protocol) ? Buffer.from(bytesFromBase64(object.protocol)) : Buffer.alloc(0),
+      peer: isSet(object.peer) ? Buffer.from(bytesFromBase64(object.peer)) : Buffer.alloc(0),
+      ports: isSet(object.ports) ? Buffer.from(bytesFromBase64(object.ports)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: FlowKeyColumns): unknown {
+    const obj: any = {};
+    if (message.addresses?.length) {
+      obj.addresses = message.addresses;
+    }
+    if (message.addressIndex?.length) {
+      obj.addressIndex = message.addressIndex.map((e) => Math.round(e));
+    }
+    if (message.protocol.length !== 0) {
+      obj.protocol = base64FromBytes(message.protocol);
+    }
+    if (message.peer.length !== 0) {
+      obj.peer = base64FromBytes(message.peer);
+    }
+    if (message.ports.length !== 0) {
+      obj.ports = base64FromBytes(message.ports);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FlowKeyColumns>, I>>(base?: I): FlowKeyColumns {
+    return FlowKeyColumns.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FlowKeyColumns>, I>>(object: I): FlowKeyColumns {
+    const message = createBaseFlowKeyColumns();
+    message.addresses = object.addresses?.map((e) => e) || [];
+    message.addressIndex = object.addressIndex?.map((e) => e) || [];
+    message.protocol = object.protocol ?? Buffer.alloc(0);
+    message.peer = object.peer ?? Buffer.alloc(0);
+    message.ports = object.ports ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseFlowAnswerColumns(): FlowAnswerColumns {
+  return {
+    kind: Buffer.alloc(0),
+    texts: [],
+    textIndex: [],
+    viaIndex: [],
+    state: Buffer.alloc(0),
+    numbers: Buffer.alloc(0),
+  };
+}
+
+export const FlowAnswerColumns: MessageFns<FlowAnswerColumns> = {
+  encode(message: FlowAnswerColumns, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind.length !== 0) {
+      writer.uint32(10).bytes(message.kind);
+    }
+    for (const v of message.texts) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.textIndex.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.textIndex) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.viaIndex.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.viaIndex) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.state.length !== 0) {
+      writer.uint32(42).bytes(message.state);
+    }
+    if (message.numbers.length !== 0) {
+      writer.uint32(50).bytes(message.numbers);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlowAnswerColumns {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlowAnswerColumns();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.texts.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.textIndex.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.textIndex.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.viaIndex.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.viaIndex.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.state = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.numbers = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FlowAnswerColumns {
+    return {
+      kind: isSet(object.kind) ? Buffer.from(bytesFromBase64(object.kind)) : Buffer.alloc(0),
+      texts: globalThis.Array.isArray(object?.texts) ? object.texts.map((e: any) => globalThis.String(e)) : [],
+      textIndex: globalThis.Array.isArray(object?.textIndex)
+        ? object.textIndex.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.text_index)
+        ? object.text_index.map((e: any) => globalThis.Number(e))
+        : [],
+      viaIndex: globalThis.Array.isArray(object?.viaIndex)
+        ? object.viaIndex.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.via_index)
+        ? object.via_index.map((e: any) => globalThis.Number(e))
+        : [],
+      state: isSet(object.state) ? Buffer.from(bytesFromBase64(object.state)) : Buffer.alloc(0),
+      numbers: isSet(object.numbers) ? Buffer.from(bytesFromBase64(object.numbers)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: FlowAnswerColumns): unknown {
+    const obj: any = {};
+    if (message.kind.length !== 0) {
+      obj.kind = base64FromBytes(message.kind);
+    }
+    if (message.texts?.length) {
+      obj.texts = message.texts;
+    }
+    if (message.textIndex?.length) {
+      obj.textIndex = message.textIndex.map((e) => Math.round(e));
+    }
+    if (message.viaIndex?.length) {
+      obj.viaIndex = message.viaIndex.map((e) => Math.round(e));
+    }
+    if (message.state.length !== 0) {
+      obj.state = base64FromBytes(message.state);
+    }
+    if (message.numbers.length !== 0) {
+      obj.numbers = base64FromBytes(message.numbers);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FlowAnswerColumns>, I>>(base?: I): FlowAnswerColumns {
+    return FlowAnswerColumns.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FlowAnswerColumns>, I>>(object: I): FlowAnswerColumns {
+    const message = createBaseFlowAnswerColumns();
+    message.kind = object.kind ?? Buffer.alloc(0);
+    message.texts = object.texts?.map((e) => e) || [];
+    message.textIndex = object.textIndex?.map((e) => e) || [];
+    message.viaIndex = object.viaIndex?.map((e) => e) || [];
+    message.state = object.state ?? Buffer.alloc(0);
+    message.numbers = object.numbers ?? Buffer.alloc(0);
     return message;
   },
 };
