@@ -202,10 +202,21 @@ export class HostedShard {
       this.#taken = false;
       return false;
     }
-    const { choice } = await this.#lookForGiver(signal);
-    if (choice.kind !== "found" || !(await this.#take(choice.tracker, signal))) return false;
-    this.heed("filled");
-    return true;
+    const { clock } = this.#options;
+    // Who has joined without anything has just waited for others.
+    const waitMs = this.replica.isStored ? giverWaitMs : 0;
+    const beganMs = clock.monotonicMs();
+    for (;;) {
+      const { choice } = await this.#lookForGiver(signal);
+      if (choice.kind === "found") {
+        if (!(await this.#take(choice.tracker, signal))) return false;
+        this.heed("filled");
+        return true;
+      }
+      // Another that has just started is about to catch up; two that wait for each other do so for this long.
+      if (choice.kind === "nobody" || clock.monotonicMs() >= beganMs + waitMs) return false;
+      await sleep(askAgainMs, signal);
+    }
   }
 
   /** Until it is gone, or empty again. */
