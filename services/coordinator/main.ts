@@ -26,6 +26,7 @@ import { version } from "../../src/runtime/version.ts";
 import { ClusterCalls } from "./cluster-calls.ts";
 import { type CoordinatorConfig, coordinatorConfigSchema } from "./config.ts";
 import { type CoordinatorMetrics, coordinatorMetrics } from "./metrics.ts";
+import { placeShards } from "./placing.ts";
 import { flowAges, trackerPort } from "./trackers.ts";
 
 export interface RunOptions {
@@ -72,7 +73,10 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   });
   const processId = randomBytes(processIdBytes).toString("hex");
   const feed = new RemapFeed(bus, processId, log);
-  const metrics: CoordinatorMetrics = coordinatorMetrics(() => coordinator.leader);
+  const metrics: CoordinatorMetrics = coordinatorMetrics({
+    leader: () => coordinator.leader,
+    epoch: () => epochs.current?.epoch,
+  });
   const endpoint = config.advertise ?? config.listen[0] ?? "";
   const coordinator = assemble({ config, bus, trackers, processId, endpoint, feed, metrics, log });
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
@@ -116,9 +120,20 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   });
   const publishing = publish(config, bus, [feed, events], log, signal);
   const following = epochs.run(signal);
+  const { shards } = config;
+  const placing = placeShards(
+    {
+      ...{ name, shards, epochs, membership, peers, bus, log },
+      clock: systemClock,
+      random: Math.random,
+      onMove: metrics.noteMove,
+    },
+    signal,
+  );
   await coordinator.run(signal);
   await publishing;
   await following;
+  await placing;
 }
 
 interface CoreParts {

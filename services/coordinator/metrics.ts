@@ -1,6 +1,7 @@
 /** What a coordinator tells Prometheus. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Leader } from "../../src/coordinator/leader.ts";
+import type { Move } from "../../src/placement/move.ts";
 import { type Remap, remapPhases } from "../../src/remap/remap.ts";
 
 const switchBucketsMs = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000];
@@ -10,9 +11,16 @@ export interface CoordinatorMetrics {
   readonly registry: Registry;
   noteRemap(remap: Remap): void;
   noteWrite(ms: number): void;
+  noteMove(move: Move): void;
 }
 
-export function coordinatorMetrics(leader: () => Leader | undefined): CoordinatorMetrics {
+export interface CoordinatorGauges {
+  readonly leader: () => Leader | undefined;
+  /** The newest that is known; undefined: none. */
+  readonly epoch: () => bigint | undefined;
+}
+
+export function coordinatorMetrics({ leader, epoch }: CoordinatorGauges): CoordinatorMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -43,6 +51,20 @@ export function coordinatorMetrics(leader: () => Leader | undefined): Coordinato
       const nodes = [...(leader()?.cluster.nodes.values() ?? [])].filter(({ connected }) => connected);
       for (const kind of ["agent", "gateway"]) this.set({ kind }, nodes.filter((node) => node.kind === kind).length);
     },
+  });
+  new Gauge({
+    name: "baton_epoch",
+    help: "Newest assignment of shards that it knows",
+    registers,
+    collect() {
+      this.set(Number(epoch() ?? 0n));
+    },
+  });
+  const moves = new Counter({
+    name: "baton_placement_moves_total",
+    help: "Copies and primaries of shards that this coordinator has placed anew, by reason",
+    labelNames: ["reason"],
+    registers,
   });
   const switches = new Histogram({
     name: "baton_switch_ms",
@@ -75,5 +97,6 @@ export function coordinatorMetrics(leader: () => Leader | undefined): Coordinato
       ended.inc({ outcome: remap.outcome });
     },
     noteWrite: (ms) => writes.observe(ms),
+    noteMove: ({ reason }) => moves.inc({ reason: reason.kind }),
   };
 }

@@ -12,7 +12,7 @@ import type { Logger } from "../runtime/log.ts";
 import { sleep } from "../runtime/retry.ts";
 import { abortable } from "./abortable.ts";
 import { EpochMirror, type EpochMirrorOptions } from "./epoch-mirror.ts";
-import { encodeEpoch, epochKey, epochKeys, epochOfKey } from "./epoch-record.ts";
+import { decodeEpoch, encodeEpoch, epochKey, epochKeys, epochOfKey } from "./epoch-record.ts";
 import { KvBucket } from "./kv.ts";
 import type { NatsBus } from "./nats.ts";
 
@@ -60,7 +60,7 @@ export class KvEpochLog implements EpochHistory {
       const bucket = await abortable(this.#bucket.promise, signal);
       // A number that was removed long ago would be free again.
       if (epoch <= (this.current?.epoch ?? 0n)) return "taken";
-      const { kind } = await bucket.create(epochKey(epoch), encodeEpoch({ ...next, epoch }, this.#writer), signal);
+      const { kind } = await bucket.create(epochKey(epoch), this.#encode({ ...next, epoch }), signal);
       await this.#mirror.until(() => this.#mirror.highest >= epoch, signal);
       if (kind === "created") {
         if (epoch > epochsKept) await bucket.remove([epochKey(epoch - epochsKept)], signal);
@@ -68,6 +68,14 @@ export class KvEpochLog implements EpochHistory {
       }
       if (!this.#mirror.isMalformed(epoch)) return "taken";
     }
+  }
+
+  /** Throws what nobody could read: it would waste a number, and rule nothing. */
+  #encode(next: Assignment): Uint8Array {
+    const data = encodeEpoch(next, this.#writer);
+    const decoded = decodeEpoch(next.epoch, data, this.#options.shards);
+    if (!decoded.ok) throw new RangeError(`an epoch that is no record: ${decoded.message}`);
+    return data;
   }
 
   /** Follows the store until the signal aborts; every connection begins with all that it holds. */

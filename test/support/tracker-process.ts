@@ -80,13 +80,15 @@ export interface TrackersOptions {
   readonly shards?: number;
   /** Whom each one's configuration lists: what a cluster begins with. Default: itself alone. */
   readonly listed?: readonly string[];
+  /** Section of its configuration. */
+  readonly gossip?: object;
 }
 
 /** Configured and not started; its data are in the directory. */
 export async function trackerProcess(
   directory: TestDirectory,
   name: string,
-  { servers, shards = 32, listed = [name] }: TrackersOptions,
+  { servers, shards = 32, listed = [name], gossip }: TrackersOptions,
 ): Promise<TrackerProcess> {
   const endpointOf = (of: string): string => `unix:${join(directory.path, `${of}.sock`)}`;
   const adminPort = await freePort();
@@ -99,6 +101,7 @@ export async function trackerProcess(
     dataDirectory: join(directory.path, name),
     shards,
     rebuild: { settleMs },
+    ...(gossip !== undefined && { gossip }),
     admin: { listen: `127.0.0.1:${adminPort}` },
   };
   await writeFile(configFile, JSON.stringify(config));
