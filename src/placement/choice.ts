@@ -69,10 +69,11 @@ export function levelAt({ situation }: Draft, name: string): number {
   return situation.loads.members.get(name)?.level ?? 0;
 }
 
-/** It may be given more without need: no busier than the others, and not over-loaded for long enough. */
+/** It may be given more without need: no busier than the others, and long since its last over-load that lasted. */
 export function isIdle(draft: Draft, name: string): boolean {
   const { loads, nowMs, policy } = draft.situation;
   const last = loads.members.get(name)?.lastOverloadedMs;
+  if (isOverloaded(draft, name)) return false;
   if (last !== undefined && nowMs - last < policy.calmMs) return false;
   const mean = meanLevelOfOthers(draft, name);
   return mean === undefined || levelAt(draft, name) <= mean + idleMargin;

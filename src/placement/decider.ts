@@ -58,7 +58,8 @@ export class Decider {
   members(candidates: readonly Candidate[], nowMs: number): void {
     if (!isSame(candidates, this.#candidates)) this.#changedMs = nowMs;
     this.#candidates = candidates;
-    this.#loads = foldLoads(this.#loads, candidates, nowMs);
+    const { overloadedMs } = this.#options.policy ?? defaultPolicy;
+    this.#loads = foldLoads(this.#loads, candidates, nowMs, overloadedMs);
     for (const { name } of candidates) {
       this.#seen.delete(name);
       this.#seen.add(name);

@@ -6,13 +6,14 @@
  * scale more: loads that stray from a common mean by a fifth never come so far, wherever that mean lies.
  */
 import type { Candidate } from "./candidate.ts";
+import { defaultPolicy } from "./policy.ts";
 
 export interface MemberLoad {
   /** Smoothed, in levels: 0.5 to 7.5. */
   readonly level: number;
   /** Absent: it is not over-loaded. */
   readonly overloadedSinceMs?: number;
-  /** Absent: it has not been since it is known. */
+  /** When it was last so for longer than a start or a burst takes. Absent: never since it is known. */
   readonly lastOverloadedMs?: number;
 }
 
@@ -35,8 +36,13 @@ export function levelOf(load: number): number {
   return Math.min(levels - 1, Math.max(0, level)) + halfLevel;
 }
 
-/** Who is not alive says nothing of its load, and keeps what was known. */
-export function foldLoads(history: LoadHistory, candidates: readonly Candidate[], atMs: number): LoadHistory {
+/** Who is not alive says nothing of its load, and keeps what was known. `lastingMs`: shorter over-loads are forgotten. */
+export function foldLoads(
+  history: LoadHistory,
+  candidates: readonly Candidate[],
+  atMs: number,
+  lastingMs = defaultPolicy.overloadedMs,
+): LoadHistory {
   const weight = Math.exp(-Math.max(0, atMs - history.atMs) / smoothingMs);
   const alive = candidates.filter(({ state }) => state === "alive");
   const smoothed = new Map(
@@ -52,14 +58,16 @@ export function foldLoads(history: LoadHistory, candidates: readonly Candidate[]
     const level = smoothed.get(name) ?? before?.level;
     if (level === undefined) continue;
     const isOverloaded = state === "alive" && exceeds(level, meanOfOthers(smoothed, name));
-    members.set(name, next(level, isOverloaded, before, atMs));
+    const overloadedSinceMs = isOverloaded ? (before?.overloadedSinceMs ?? atMs) : undefined;
+    const hasLasted = overloadedSinceMs !== undefined && atMs - overloadedSinceMs >= lastingMs;
+    const lastOverloadedMs = hasLasted ? atMs : before?.lastOverloadedMs;
+    members.set(name, {
+      level,
+      ...(overloadedSinceMs !== undefined && { overloadedSinceMs }),
+      ...(lastOverloadedMs !== undefined && { lastOverloadedMs }),
+    });
   }
   return { atMs, members };
-}
-
-function next(level: number, isOverloaded: boolean, before: MemberLoad | undefined, atMs: number): MemberLoad {
-  if (isOverloaded) return { level, overloadedSinceMs: before?.overloadedSinceMs ?? atMs, lastOverloadedMs: atMs };
-  return before?.lastOverloadedMs === undefined ? { level } : { level, lastOverloadedMs: before.lastOverloadedMs };
 }
 
 /** In levels. Undefined: there are no others. */
