@@ -49,6 +49,20 @@ import {
  * published. What happened while nobody led for longer than a minute is only in the next `members`. Belief is not truth:
  * a member that is cut off is dead to the others until it is heard again, and then `member-joined` follows.
  *
+ * On the same subjects, and in the same stream if they get there, is what happens to shards; without term, and with "shard" and
+ * "epoch" as numbers:
+ *
+ *   {"event": "shard-placed", "at": "2026-01-31T12:00:00.000Z", "shard": 7, "epoch": 12, "by": "coordinator1",
+ *     "role": "standby", "from": "tracker3", "to": "tracker1", "reason": "member-left",
+ *     "text": "shard 7: standby tracker3 → tracker1: tracker3 is gone"}
+ *
+ *   shard-joining, shard-tailing, shard-serving, shard-leaving, shard-gone   where the copy of "tracker" is in its life
+ *   shard-move      an operator, "by", has moved the primary "to" a tracker, pinned
+ *   shard-unpin     an operator, "by", lets it be moved again
+ *   shard-placed    the coordinator "by" has placed a copy anew; "from" or "to" is left out where it is nobody
+ *
+ * These are told best effort: who has to know asks ListShards.
+ *
  * Subscribers should ignore events and fields that they don't know.
  */
 
