@@ -7,10 +7,11 @@ import { type Flow, flowKeyText } from "../../src/flow/flow.ts";
 import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
 import type { ShardPosition } from "../../src/node/state.ts";
 import type { TrackerClient } from "../../src/rpc/tracker-client.ts";
-import { sleep } from "../../src/runtime/retry.ts";
+import { sleep, waitFor } from "../../src/runtime/retry.ts";
 import { flowOf, keyOf } from "./flows.ts";
 
 const tickMs = 10;
+const completeWithinMs = 20_000;
 
 export interface TrafficOptions {
   readonly bus: Bus;
@@ -105,9 +106,12 @@ export async function compareWithTrackers(
     else if (found.state !== flow.state) wrong.push(`${found.state} instead of ${flow.state}: ${text}`);
   }
   for (const text of known.keys()) if (!traffic.flows.has(text)) wrong.push(`phantom: ${text}`);
-  const { counts, complete } = await client.count({ atLeast }, { signal, deadlineMs: 20_000 });
+  // Shards of which nobody has spoken may still be coming back to the stream.
+  const count = () => client.count({ atLeast }, { signal, deadlineMs: completeWithinMs });
+  const what = "the shards to be complete";
+  await waitFor(async () => (await count()).complete, { signal, timeoutMs: completeWithinMs, what });
+  const { counts } = await count();
   const counted = counts.reduce((sum, { flows }) => sum + flows, 0);
-  if (!complete) wrong.push("the shards are not complete");
   if (counted !== traffic.flows.size) wrong.push(`${counted} flows are counted instead of ${traffic.flows.size}`);
   return wrong;
 }
