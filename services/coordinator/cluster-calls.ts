@@ -2,31 +2,38 @@
 import type { NatsBus } from "../../src/bus/nats.ts";
 import type { Membership } from "../../src/cluster/membership.ts";
 import type { Coordinator } from "../../src/coordinator/coordinator.ts";
-import { flowStreamName, flowSubject } from "../../src/flow/events.ts";
+import { flowStreamName, flowSubjects } from "../../src/flow/events.ts";
 import type { Assignment } from "../../src/placement/assignment.ts";
+import type { EpochHistory } from "../../src/placement/epoch-log.ts";
+import { trackersOf } from "../../src/placement/operator-move.ts";
 import type { MemberView, ShardView } from "../../src/rpc/cluster-codec.ts";
 import type { CoordinatorApi } from "../../src/rpc/coordinator-server.ts";
 import type { DetailedError } from "../../src/rpc/errors.ts";
-import type { Reply } from "../../src/rpc/handler.ts";
-import { askAssignment } from "../../src/rpc/tracker-assignment.ts";
-import type { TrackerClient } from "../../src/rpc/tracker-client.ts";
+import { Refusal, type Reply } from "../../src/rpc/handler.ts";
+import type { PeerReport, Peers } from "../../src/tracker/peers.ts";
 import { membersOf, shardsOf } from "./cluster-view.ts";
+import { ShardMoves } from "./shard-moves.ts";
 
 export interface ClusterCallsOptions {
   readonly coordinator: Coordinator;
-  readonly trackers: TrackerClient;
+  readonly epochs: EpochHistory;
+  readonly peers: Peers;
   readonly trackerEndpoints: readonly string[];
   readonly bus: NatsBus;
   readonly membership: Membership;
+  /** Who did what. */
+  readonly audit: (action: string, entry: Readonly<Record<string, string>>) => void;
 }
 
 const askDeadlineMs = 2_000;
 
 export class ClusterCalls {
   readonly #options: ClusterCallsOptions;
+  readonly #moves: ShardMoves;
 
   constructor(options: ClusterCallsOptions) {
     this.#options = options;
+    this.#moves = new ShardMoves({ ...options, reports: (signal) => this.#reports(signal) });
   }
 
   api(): CoordinatorApi {
@@ -48,22 +55,14 @@ export class ClusterCalls {
       beginAnew: (by) => coordinator.beginAnew(by),
       listMembers: async () => this.#members(),
       listShards: (signal) => this.#shards(signal),
-      moveShard: async () => ({
-        ok: false,
-        error: {
-          code: "UNSUPPORTED",
-          message: "shards can't be moved yet: every tracker computes the same assignment from its configuration",
-        },
-      }),
+      moveShard: (move, by, signal) => this.#moves.order(move, by, signal),
     };
   }
 
-  /** As the first tracker that answers tells it. */
-  async assignment(signal: AbortSignal): Promise<Assignment> {
-    const asked = await this.#ask(signal);
-    const [first] = asked.values();
-    if (first === undefined) throw new Error("no tracker answers");
-    return first;
+  async assignment(): Promise<Assignment> {
+    const { current } = this.#options.epochs;
+    if (current === undefined) throw new Refusal(noEpoch);
+    return current;
   }
 
   #members(): Reply<readonly MemberView[]> {
@@ -74,39 +73,37 @@ export class ClusterCalls {
   }
 
   async #shards(signal: AbortSignal): Promise<Reply<readonly ShardView[]>> {
-    const { trackers } = this.#options;
-    const [assignment] = (await this.#ask(signal)).values();
-    if (assignment === undefined) return { ok: false, error: noTracker };
-    const counts = await trackers.count({}, { signal, deadlineMs: askDeadlineMs });
-    const last = await this.#lastSequences(assignment.holders.length, signal);
-    return { ok: true, value: shardsOf(assignment, counts, last) };
+    const { current } = this.#options.epochs;
+    if (current === undefined) return { ok: false, error: noEpoch };
+    const [reports, stored] = await Promise.all([this.#reports(signal), this.#storedMessages(signal)]);
+    return { ok: true, value: shardsOf(current, reports, stored) };
   }
 
-  /** Answers by endpoint; whoever is silent is left out. */
-  async #ask(signal: AbortSignal): Promise<ReadonlyMap<string, Assignment>> {
-    const answers = await Promise.all(
-      this.#options.trackerEndpoints.map(async (endpoint) => {
-        const answer = await askAssignment(endpoint, { signal, deadlineMs: askDeadlineMs }).catch(() => undefined);
-        return answer === undefined ? [] : ([[endpoint, answer]] as const);
-      }),
-    );
-    return new Map(answers.flat());
+  /** Of every tracker that is known and answers. */
+  async #reports(signal: AbortSignal): Promise<PeerReport[]> {
+    const { trackerEndpoints, epochs, peers } = this.#options;
+    const named = epochs.current === undefined ? [] : [...trackersOf(epochs.current).values()];
+    const endpoints = new Set([...named.map(({ endpoint }) => endpoint), ...trackerEndpoints]);
+    const reports = await Promise.all([...endpoints].map((endpoint) => peers.report(endpoint, [], signal)));
+    const byName = new Map<string, PeerReport>();
+    for (const report of reports) if (report !== undefined && !byName.has(report.name)) byName.set(report.name, report);
+    return [...byName.values()];
   }
 
-  async #lastSequences(shards: number, signal: AbortSignal): Promise<readonly bigint[]> {
+  /** Messages in the stream, by shard. */
+  async #storedMessages(signal: AbortSignal): Promise<ReadonlyMap<number, number>> {
     const connection = await this.#options.bus.connection(signal);
     const manager = await connection.jetstreamManager({ timeout: askDeadlineMs });
-    return await Promise.all(
-      Array.from({ length: shards }, async (_, shard) => {
-        const query = { last_by_subj: flowSubject(shard) };
-        const found = await manager.streams.getMessage(flowStreamName, query).catch(() => undefined);
-        return BigInt(found?.seq ?? 0);
-      }),
-    );
+    const { state } = await manager.streams.info(flowStreamName, { subjects_filter: flowSubjects });
+    return new Map(Object.entries(state.subjects ?? {}).map(([subject, count]) => [shardOfSubject(subject), count]));
   }
 }
 
-const noTracker: DetailedError = {
-  code: "TRACKER_BEHIND",
-  message: "no tracker answers: see whether the trackers run, and whether this host reaches them",
+function shardOfSubject(subject: string): number {
+  return Number(subject.slice(subject.lastIndexOf(".") + 1));
+}
+
+const noEpoch: DetailedError = {
+  code: "STORE_UNAVAILABLE",
+  message: "no epoch is known yet: see whether a tracker runs, and whether this coordinator reaches NATS",
 };

@@ -3,9 +3,8 @@ import { addressOf } from "../../src/cluster/events.ts";
 import type { ClusterMember } from "../../src/cluster/membership.ts";
 import type { Leader } from "../../src/coordinator/leader.ts";
 import type { Assignment } from "../../src/placement/assignment.ts";
-import { shardOf } from "../../src/placement/shard.ts";
 import type { MemberView, ShardView } from "../../src/rpc/cluster-codec.ts";
-import type { FlowCounts } from "../../src/rpc/tracker-client.ts";
+import type { PeerReplica, PeerReport } from "../../src/tracker/peers.ts";
 
 /** Trackers and coordinators gossip; plain agents and gateways are known by their stream to the leader. */
 export function membersOf(gossiping: readonly ClusterMember[], leader: Leader): readonly MemberView[] {
@@ -23,24 +22,44 @@ export function membersOf(gossiping: readonly ClusterMember[], leader: Leader): 
   return [...members.toSorted((a, b) => (a.name < b.name ? -1 : 1)), ...nodes];
 }
 
-/** `last`: sequence of each shard's newest message in the stream; lag is counted in messages of the whole stream. */
-export function shardsOf(assignment: Assignment, counts: FlowCounts, last: readonly bigint[]): readonly ShardView[] {
-  const flows = new Map<number, number>();
-  for (const count of counts.counts) {
-    const shard = shardOf(count.address, assignment.holders.length);
-    flows.set(shard, (flows.get(shard) ?? 0) + count.flows);
-  }
-  const applied = new Map(counts.positions.map(({ shard, sequence }) => [shard, sequence]));
-  return assignment.holders.map(({ primary, standby }, shard) => {
-    const behind = (last[shard] ?? 0n) - (applied.get(shard) ?? 0n);
+/** `stored`: messages that the stream holds, by shard; for where a primary does not tell its lag. */
+export function shardsOf(
+  assignment: Assignment,
+  reports: readonly PeerReport[],
+  stored: ReadonlyMap<number, number>,
+): readonly ShardView[] {
+  const byName = new Map(reports.map((report) => [report.name, report]));
+  return assignment.holders.map(({ primary, standby, pinned = false }, shard) => {
+    const told = byName.get(primary.name);
+    const own = told?.replicas.get(shard);
+    const answering = answeringCopy(shard, [primary.name, standby?.name], reports);
     return {
       shard,
       primary: primary.name,
       ...(standby && { standby: standby.name }),
       epoch: assignment.epoch,
-      lag: behind > 0n ? Number(behind) : 0,
-      flows: flows.get(shard) ?? 0,
-      complete: counts.complete,
+      lag: (own?.phase === "joining" ? undefined : own?.lag) ?? stored.get(shard) ?? 0,
+      flows: answering?.flows ?? 0,
+      complete: answering?.complete ?? false,
+      state: own?.phase ?? (told === undefined ? "away" : "joining"),
+      pinned,
     };
   });
+}
+
+/** The primary's or the standby's where one of them serves, else any that does. */
+export function answeringCopy(
+  shard: number,
+  first: readonly (string | undefined)[],
+  reports: readonly PeerReport[],
+): PeerReplica | undefined {
+  const copies = reports.flatMap(({ name, replicas }) => {
+    const replica = replicas.get(shard);
+    return replica === undefined || replica.phase === "gone" || replica.phase === "joining" ? [] : [{ name, replica }];
+  });
+  const rank = ({ name, replica }: (typeof copies)[number]): number => {
+    const place = first.indexOf(name);
+    return (replica.phase === "tailing" ? first.length + 1 : 0) + (place < 0 ? first.length : place);
+  };
+  return copies.sort((a, b) => rank(a) - rank(b))[0]?.replica;
 }

@@ -1,15 +1,17 @@
 /** A coordinator's process: the store, the trackers, the answers. */
 import { randomBytes } from "node:crypto";
+import { KvBucket } from "../../src/bus/kv.ts";
+import { KvEpochLog } from "../../src/bus/kv-epoch-log.ts";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
 import { ClusterEvents } from "../../src/cluster/events.ts";
 import { ClusterMembership } from "../../src/cluster/membership.ts";
 import { Coordinator } from "../../src/coordinator/coordinator.ts";
-import { KvBucket } from "../../src/coordinator/kv.ts";
 import { coordinatorFlowService } from "../../src/rpc/coordinator-flows.ts";
 import { coordinatorServices } from "../../src/rpc/coordinator-server.ts";
 import { nodeService } from "../../src/rpc/node-stream.ts";
 import { serveGrpc } from "../../src/rpc/server.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
+import { TrackerPeers } from "../../src/rpc/tracker-peers.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
@@ -18,7 +20,8 @@ import { retry } from "../../src/runtime/retry.ts";
 import { version } from "../../src/runtime/version.ts";
 import { ClusterCalls } from "./cluster-calls.ts";
 import { type CoordinatorConfig, coordinatorConfigSchema } from "./config.ts";
-import { coordinatorMetrics } from "./metrics.ts";
+import { type CoordinatorMetrics, coordinatorMetrics } from "./metrics.ts";
+import { placeShards } from "./placing.ts";
 import { Publishing } from "./publishing.ts";
 import { flowAges, trackerPort } from "./trackers.ts";
 
@@ -53,11 +56,94 @@ export async function run(options: RunOptions): Promise<number> {
 async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal): Promise<void> {
   await using bus = connectBus({ servers: config.nats.servers, name: `coordinator ${config.name}` });
   using trackers = new TrackerClient(config.trackers);
+  using peers = new TrackerPeers();
+  const epochs = new KvEpochLog({
+    bus,
+    replicas: config.store.replicas,
+    shards: config.shards,
+    log,
+    onMalformed: (key, reason) => log.error({ key, reason }, "an epoch record can't be read, and is stepped over"),
+  });
   const processId = randomBytes(processIdBytes).toString("hex");
-  const metrics = coordinatorMetrics(() => coordinator.leader);
+  const metrics: CoordinatorMetrics = coordinatorMetrics({
+    leader: () => coordinator.leader,
+    epoch: () => epochs.current?.epoch,
+  });
   const publishing = new Publishing({ config, bus, processId, metrics, log });
   const endpoint = config.advertise ?? config.listen[0] ?? "";
-  const coordinator = new Coordinator({
+  const coordinator = assemble({ config, bus, trackers, processId, endpoint, publishing, metrics, log });
+  const onBug = (error: unknown): void => log.error({ error }, "a call failed");
+  const { name, gossip: section } = config;
+  await using membership = await ClusterMembership.open({
+    name,
+    roles: ["coordinator"],
+    services: { grpc: endpoint },
+    section,
+    log,
+  });
+  membership.register(metrics.registry);
+  const calls = new ClusterCalls({
+    coordinator,
+    epochs,
+    peers,
+    trackerEndpoints: config.trackers,
+    bus,
+    membership,
+    audit: (action, entry) => publishing.feed.audit({ action, entry, atMs: systemClock.nowMs() }),
+  });
+  const ready = (): string[] => reasonsNotReady(bus, coordinator);
+  await using _server = await serveGrpc({
+    endpoints: config.listen,
+    services: [
+      nodeService((hello, stream) => coordinator.greet(hello, stream)),
+      ...coordinatorServices(calls.api(), onBug),
+      coordinatorFlowService({ trackers, assignment: () => calls.assignment(), onBug }),
+    ],
+    signal,
+    ready: () => ready().length === 0,
+  });
+  membership.join();
+  await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
+  log.info({ version, endpoint }, "started");
+  const events = new ClusterEvents({
+    membership,
+    term: () => coordinator.leader?.term,
+    bus,
+    clock: systemClock,
+    log,
+  });
+  const published = publishing.run([events]);
+  const following = epochs.run(signal);
+  const { shards } = config;
+  const placing = placeShards(
+    {
+      ...{ name, shards, epochs, membership, peers, bus, log },
+      clock: systemClock,
+      random: Math.random,
+      onMove: metrics.noteMove,
+    },
+    signal,
+  );
+  await coordinator.run(signal);
+  await publishing.end();
+  await published;
+  await following;
+  await placing;
+}
+
+interface CoreParts {
+  readonly config: CoordinatorConfig;
+  readonly bus: NatsBus;
+  readonly trackers: TrackerClient;
+  readonly processId: string;
+  readonly endpoint: string;
+  readonly publishing: Publishing;
+  readonly metrics: CoordinatorMetrics;
+  readonly log: Logger;
+}
+
+function assemble({ config, bus, trackers, processId, endpoint, publishing, metrics, log }: CoreParts): Coordinator {
+  return new Coordinator({
     name: config.name,
     process: processId,
     endpoint,
@@ -83,42 +169,6 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     onWrite: metrics.noteWrite,
     log,
   });
-  const onBug = (error: unknown): void => log.error({ error }, "a call failed");
-  const { name, gossip: section } = config;
-  await using membership = await ClusterMembership.open({
-    name,
-    roles: ["coordinator"],
-    services: { grpc: endpoint },
-    section,
-    log,
-  });
-  membership.register(metrics.registry);
-  const calls = new ClusterCalls({ coordinator, trackers, trackerEndpoints: config.trackers, bus, membership });
-  const ready = (): string[] => reasonsNotReady(bus, coordinator);
-  await using _server = await serveGrpc({
-    endpoints: config.listen,
-    services: [
-      nodeService((hello, stream) => coordinator.greet(hello, stream)),
-      ...coordinatorServices(calls.api(), onBug),
-      coordinatorFlowService({ trackers, assignment: (stop) => calls.assignment(stop), onBug }),
-    ],
-    signal,
-    ready: () => ready().length === 0,
-  });
-  membership.join();
-  await using _admin = config.admin && (await serveAdmin({ ...config.admin, ready, registry: metrics.registry }));
-  log.info({ version, endpoint }, "started");
-  const events = new ClusterEvents({
-    membership,
-    term: () => coordinator.leader?.term,
-    bus,
-    clock: systemClock,
-    log,
-  });
-  const published = publishing.run([events]);
-  await coordinator.run(signal);
-  await publishing.end();
-  await published;
 }
 
 function storeTrouble(bus: NatsBus): string | undefined {

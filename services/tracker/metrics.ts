@@ -1,6 +1,8 @@
 /** The tracker's metrics: how much it applies, how far behind it is, what it is asked. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { AppliedBatch, ReplicaStatus } from "../../src/tracker/replica.ts";
+import type { HostedStatus } from "../../src/tracker/hosted-shard.ts";
+import { replicaPhases } from "../../src/tracker/life.ts";
+import type { AppliedBatch } from "../../src/tracker/replica.ts";
 import type { StoreFaultKind } from "../../src/tracker/store-fault.ts";
 
 export interface TrackerMetrics {
@@ -8,14 +10,21 @@ export interface TrackerMetrics {
   applied(batch: AppliedBatch): void;
   lookedUp(keys: number): void;
   storeFailed(kind: StoreFaultKind): void;
+  epochMalformed(): void;
+}
+
+export interface TrackerState {
+  readonly shards: () => readonly HostedStatus[];
+  /** Undefined: none is known. */
+  readonly epoch: () => bigint | undefined;
 }
 
 const batchSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2];
 
-export function trackerMetrics(status: () => readonly ReplicaStatus[]): TrackerMetrics {
+export function trackerMetrics({ shards: status, epoch }: TrackerState): TrackerMetrics {
   const registry = new Registry();
   const registers = [registry];
-  const perShard = (name: string, help: string, read: (shard: ReplicaStatus) => number | undefined): void => {
+  const perShard = (name: string, help: string, read: (shard: HostedStatus) => number | undefined): void => {
     new Gauge({
       name,
       help,
@@ -35,6 +44,29 @@ export function trackerMetrics(status: () => readonly ReplicaStatus[]): TrackerM
   perShard("baton_tracker_complete", "0: messages are missing, and snapshots are awaited.", (it) =>
     it.complete ? 1 : 0,
   );
+  new Gauge({
+    name: "baton_tracker_shards",
+    help: "Copies of shards here, by phase of their life.",
+    labelNames: ["phase"],
+    registers,
+    collect() {
+      const all = status();
+      for (const phase of replicaPhases) this.set({ phase }, all.filter((it) => it.phase === phase).length);
+    },
+  });
+  new Gauge({
+    name: "baton_tracker_epoch",
+    help: "Number of the assignment that it goes by; 0: none.",
+    registers,
+    collect() {
+      this.set(Number(epoch() ?? 0n));
+    },
+  });
+  const malformed = new Counter({
+    name: "baton_tracker_epochs_malformed_total",
+    help: "Epoch records that could not be read, and were stepped over.",
+    registers,
+  });
   const messages = new Counter({
     name: "baton_tracker_messages_total",
     help: "Messages applied and stored.",
@@ -69,5 +101,6 @@ export function trackerMetrics(status: () => readonly ReplicaStatus[]): TrackerM
     },
     lookedUp: (count) => keys.inc(count),
     storeFailed: (kind) => faults.inc({ kind }),
+    epochMalformed: () => malformed.inc(),
   };
 }

@@ -35,9 +35,7 @@ export function loadOf({ loop, host, delayMs }: LoadSample, sources: readonly Lo
   return Math.min(1, Math.max(0, ...sources.map((source) => shares[source])));
 }
 
-/** `before` undefined: nothing was measured yet. */
-export function smoothed(before: number | undefined, load: number, elapsedMs: number): number {
-  if (before === undefined) return load;
+export function smoothed(before: number, load: number, elapsedMs: number): number {
   return load + (before - load) * 0.5 ** (elapsedMs / halfLifeMs);
 }
 

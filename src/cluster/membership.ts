@@ -168,7 +168,8 @@ export class ClusterMembership implements Membership, AsyncDisposable {
   async #measure(signal: AbortSignal): Promise<void> {
     const { clock = systemClock, section } = this.#options;
     using meter = new LoadMeter();
-    let load: number | undefined;
+    // Not what was measured first: what a start costs says nothing of what comes, and would be told for half a minute.
+    let load = 0;
     let atMs = clock.monotonicMs();
     try {
       for (;;) {

@@ -4,6 +4,8 @@
  * Owns the watch of the store, the election, and which leadership answers calls. A follower turns every call and every
  * node away with NOT_LEADER and the leader's endpoint.
  */
+
+import type { KvBucket } from "../bus/kv.ts";
 import type { IpAddress } from "../flow/address.ts";
 import type { NodeHello, NodeStatus } from "../node/status.ts";
 import { hasEnded } from "../remap/phase.ts";
@@ -17,7 +19,6 @@ import type { Greeting, NodeStream } from "../rpc/node-stream.ts";
 import type { RemapPreview } from "../rpc/remap-codec.ts";
 import { isAbort, sleep } from "../runtime/retry.ts";
 import { Election, type ElectionOptions } from "./election.ts";
-import type { KvBucket } from "./kv.ts";
 import { type Leader, type LeaderOptions, lead, takeOver } from "./leader.ts";
 import { Mirror } from "./mirror.ts";
 import type { RemapFeed } from "./remap-feed.ts";

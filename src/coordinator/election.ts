@@ -5,9 +5,9 @@
  * over by theirs. Clocks are only compared with themselves, so they need not agree.
  */
 
+import type { KvBucket } from "../bus/kv.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { isAbort, sleep } from "../runtime/retry.ts";
-import type { KvBucket } from "./kv.ts";
 import type { Mirror } from "./mirror.ts";
 import { decodeLease, encodeEntry, type Lease, leaseKey } from "./stored.ts";
 import { nextTerm } from "./term-history.ts";

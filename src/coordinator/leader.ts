@@ -1,5 +1,6 @@
 /** One leadership: from reading the store to the last order. Owns the conductor and the desks of one term. */
 
+import type { KvBucket, KvChange } from "../bus/kv.ts";
 import { hasEnded } from "../remap/phase.ts";
 import type { ProjectionConfig } from "../remap/projection.ts";
 import { takeUp } from "../remap/record.ts";
@@ -14,7 +15,6 @@ import type { Term } from "./election.ts";
 import type { FirstAddress } from "./first-addresses.ts";
 import { addFirstAddresses } from "./first-addresses.ts";
 import { InventoryDesk } from "./inventory-desk.ts";
-import type { KvBucket, KvChange } from "./kv.ts";
 import type { Mirror } from "./mirror.ts";
 import type { ConductorPorts, EventPort, TrackerPort } from "./ports.ts";
 import { RemapDesk } from "./remap-desk.ts";

@@ -1,5 +1,5 @@
 /** The bucket as this process sees it, by one watch. A follower keeps it too, so a takeover has little to read. */
-import type { KvChange } from "./kv.ts";
+import type { KvChange } from "../bus/kv.ts";
 
 export class Mirror {
   readonly #values = new Map<string, Uint8Array>();

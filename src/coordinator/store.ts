@@ -1,8 +1,9 @@
 /** The leader's writes: creates of keys that were never used, in the order in which they are asked for. */
+
+import type { KvBucket } from "../bus/kv.ts";
 import type { InventoryEntry } from "../inventory/inventory.ts";
 import type { RemapRecord } from "../remap/record.ts";
 import type { Clock } from "../runtime/clock.ts";
-import type { KvBucket } from "./kv.ts";
 import { type Audit, type RemapStore, type StoredAudit, StoreFault } from "./ports.ts";
 import { acceptedKey, encodeEntry, inventoryKey, remapKey } from "./stored.ts";
 

@@ -21,6 +21,10 @@ export type AddressFamily = 4 | 6;
 export const mappedBytes = 16;
 
 const mappedPrefix = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] as const;
+/** The third of an IPv4 address's four words. */
+const mappedWord = 0xffff;
+const octetTexts = Array.from({ length: 256 }, (_, octet) => String(octet));
+const [dot, digitZero, colon] = [0x2e, 0x30, 0x3a];
 
 export function parseIpAddress(text: string): IpAddress | undefined {
   if (isIPv4(text)) return text as IpAddress;
@@ -77,6 +81,46 @@ export function ipAddressFromBytes(bytes: Uint8Array): IpAddress {
   if (mappedPrefix.every((byte, index) => bytes[index] === byte)) return bytes.subarray(12).join(".") as IpAddress;
   const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
   return formatGroups(groups) as IpAddress;
+}
+
+/** The 16 bytes of {@link ipAddressToBytes} as four big-endian words, for tables of many addresses. */
+export function writeIpAddressWords(address: IpAddress, words: Uint32Array, at = 0): void {
+  let octets = 0;
+  let octet = 0;
+  for (let index = 0; index < address.length; index++) {
+    const code = address.charCodeAt(index);
+    if (code === colon) {
+      writeBytesAsWords(ipv6TextToBytes(address), words, at);
+      return;
+    }
+    if (code !== dot) octet = 10 * octet + code - digitZero;
+    else {
+      octets = (octets << 8) | octet;
+      octet = 0;
+    }
+  }
+  words[at] = 0;
+  words[at + 1] = 0;
+  words[at + 2] = mappedWord;
+  words[at + 3] = (octets << 8) | octet;
+}
+
+/** The address of {@link writeIpAddressWords}. */
+export function ipAddressFromWords(words: Uint32Array, at = 0): IpAddress {
+  const last = words[at + 3] ?? 0;
+  if (words[at] === 0 && words[at + 1] === 0 && words[at + 2] === mappedWord) return ipv4Text(last);
+  const groups = Array.from({ length: 8 }, (_, i) => ((words[at + (i >> 1)] ?? 0) >>> (i % 2 === 0 ? 16 : 0)) & 0xffff);
+  return formatGroups(groups) as IpAddress;
+}
+
+function writeBytesAsWords(bytes: Uint8Array, words: Uint32Array, at: number): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let index = 0; index < 4; index++) words[at + index] = view.getUint32(4 * index);
+}
+
+function ipv4Text(word: number): IpAddress {
+  const head = `${octetTexts[word >>> 24]}.${octetTexts[(word >>> 16) & 0xff]}.`;
+  return `${head}${octetTexts[(word >>> 8) & 0xff]}.${octetTexts[word & 0xff]}` as IpAddress;
 }
 
 function networkOf(address: IpAddress, length: number): IpAddress {

@@ -32,6 +32,8 @@ export interface Flow {
   readonly generation: bigint;
 }
 
+export type LiveFlow = Flow & { readonly state: LiveFlowState };
+
 /** A string that is equal exactly for equal keys; for maps and sets. */
 export function flowKeyText(key: FlowKey): string {
   return `${key.protocol} ${key.address} ${key.port} ${key.peer} ${key.peerPort}`;

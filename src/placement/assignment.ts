@@ -1,10 +1,7 @@
-/**
- * Which tracker holds which shard: the pure function that everyone computes alike.
- *
- * `hashring` gives each shard its own order of trackers, so that a tracker that comes or goes moves few shards. It is
- * asked once for each shard and epoch, without weights, which would move other trackers' points.
- */
-import HashRing from "hashring";
+/** Which tracker holds which shard: one epoch of it. next-assignment.ts computes the next. */
+
+import { nextAssignment } from "./next-assignment.ts";
+import { nothingKnown } from "./situation.ts";
 
 export interface Tracker {
   readonly name: string;
@@ -16,6 +13,8 @@ export interface ShardHolders {
   readonly primary: Tracker;
   /** Absent: the shard has one copy. Never the primary. */
   readonly standby?: Tracker;
+  /** An operator has chosen the primary: it stays until the shard is moved again or unpinned. */
+  readonly pinned?: true;
 }
 
 export interface Assignment {
@@ -24,17 +23,17 @@ export interface Assignment {
   readonly holders: readonly ShardHolders[];
 }
 
-/** Trackers' names are distinct, and there is at least one. */
+/**
+ * An assignment of trackers that nothing is known of but that they are there. Trackers' names are distinct, and there is
+ * at least one.
+ */
 export function assignShards(epoch: bigint, shards: number, trackers: readonly Tracker[]): Assignment {
-  const byName = new Map(trackers.map((tracker) => [tracker.name, tracker]));
-  if (byName.size !== trackers.length) throw new RangeError("two trackers have the same name");
-  const ring = new HashRing([...byName.keys()].sort());
-  const holders = Array.from({ length: shards }, (_, shard) => {
-    const [primary, standby] = ring.range(`shard ${shard}`, 2).map((name) => byName.get(name));
-    if (primary === undefined) throw new RangeError("there is no tracker to hold a shard");
-    return standby === undefined ? { primary } : { primary, standby };
-  });
-  return { epoch, holders };
+  const candidates = trackers.map(
+    (tracker) => ({ ...tracker, state: "alive", load: 0, cpus: 1, memoryBytes: 1024 ** 4, hosting: "ready" }) as const,
+  );
+  const first = nextAssignment({ ...nothingKnown, shards, candidates });
+  if (first.kind === "unchanged") throw new RangeError("there is no tracker to hold a shard");
+  return { ...first.next, epoch };
 }
 
 export function holdersOf(assignment: Assignment, shard: number): readonly Tracker[] {

@@ -31,6 +31,9 @@ export const errorCodes = [
   "LIMIT_EXCEEDED",
   "NO_OFFLINE_HOOK",
   "SHARD_MOVED",
+  "UNKNOWN_MEMBER",
+  "NOTHING_TO_MOVE",
+  "SHARD_BEHIND",
 ] as const;
 
 export type ErrorCode = (typeof errorCodes)[number];

@@ -1,5 +1,6 @@
 /** Members and shards as ClusterService shows them, both ways. */
 import { type Member as MemberMessage, MemberState, type Shard as ShardMessage } from "../gen/baton/v1/cluster.ts";
+import { type ReplicaPhase, replicaPhases } from "../tracker/life.ts";
 import { readEnum } from "./enums.ts";
 import { type Decoded, decode, FieldFault, readCount, readList, readName, readText } from "./fields.ts";
 
@@ -29,9 +30,15 @@ export interface ShardView {
   readonly epoch: bigint;
   /** Messages that the primary has not applied yet. */
   readonly lag: number;
+  /** Of the copy that answers. */
   readonly flows: number;
   readonly complete: boolean;
+  /** Where the primary's copy is in its life; "away": its tracker does not answer. */
+  readonly state: ReplicaPhase | "away";
+  readonly pinned: boolean;
 }
+
+const shardStates: readonly ShardView["state"][] = [...replicaPhases, "away"];
 
 export function memberToProto(view: MemberView): MemberMessage {
   return { ...view, roles: [...view.roles], state: memberStates[view.state] };
@@ -64,5 +71,13 @@ export function shardFromProto(message: ShardMessage): Decoded<ShardView> {
     lag: readCount("lag", message.lag),
     flows: readCount("flows", message.flows),
     complete: message.complete,
+    state: readState(message.state),
+    pinned: message.pinned,
   }));
+}
+
+function readState(text: string): ShardView["state"] {
+  const state = shardStates.find((known) => known === text);
+  if (state === undefined) throw new FieldFault("state", `one of ${shardStates.join(", ")}`, JSON.stringify(text));
+  return state;
 }

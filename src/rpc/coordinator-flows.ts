@@ -1,5 +1,6 @@
 /** TrackerService as a coordinator serves it: every question goes on to the trackers that can answer it. */
 import { parseIpAddress } from "../flow/address.ts";
+import { shardsMax } from "../flow/events.ts";
 import {
   type Assignment,
   type BarrierRequest,
@@ -11,26 +12,26 @@ import {
   type ListFlowsRequest,
   type LookupFlowsRequest,
   type LookupFlowsResponse,
+  type ShardRows,
   TrackerServiceService,
   type WatchFlowsRequest,
 } from "../gen/baton/v1/tracker.ts";
 import type { Assignment as ShardAssignment } from "../placement/assignment.ts";
-import { FieldFault, readAddress, readList, readName } from "./fields.ts";
-import {
-  answerToProto,
-  assignmentToProto,
-  flowToProto,
-  positionsToProto,
-  readFlowKey,
-  readPositions,
-} from "./flow-codec.ts";
+import type { DetailedError } from "./errors.ts";
+import { FieldFault, readAddress, readInteger, readList, readName } from "./fields.ts";
+import { assignmentToProto, flowToProto, positionsToProto, readPositions } from "./flow-codec.ts";
 import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
+import { lookupResponse, readLookupKeys } from "./lookup-columns.ts";
 import type { Service } from "./server.ts";
 import type { CallOptions, TrackerClient } from "./tracker-client.ts";
-import { lookupKeysMax } from "./tracker-limits.ts";
 
 /** Without one of the caller's, so that an absent tracker is not waited for forever. */
 const deadlineMaxMs = 30_000;
+
+const ofTrackers: DetailedError = {
+  code: "UNSUPPORTED",
+  message: "a coordinator has no copies of shards: ask a tracker, or ClusterService for what all of them have",
+};
 
 export interface FlowFrontOptions {
   readonly trackers: TrackerClient;
@@ -67,6 +68,10 @@ export function coordinatorFlowService({ trackers, assignment, onBug }: FlowFron
           answered(async (): Promise<Assignment> => assignmentToProto(await assignment(signal))),
         onBug,
       ),
+      listReplicas: unaryHandler(async () => ({ ok: false, error: ofTrackers }) as const, onBug),
+      transferShard: streamHandler((): AsyncIterable<ShardRows> => {
+        throw new Refusal(ofTrackers);
+      }, onBug),
     },
   ];
 }
@@ -76,9 +81,9 @@ async function lookup(
   request: LookupFlowsRequest,
   context: CallContext,
 ): Promise<LookupFlowsResponse> {
-  const keys = readList("keys", request.keys, lookupKeysMax, (key, field) => readFlowKey(field, key));
+  const keys = readLookupKeys(request);
   const answers = await trackers.lookup(keys, readPositions("at_least", request.atLeast), optionsOf(context));
-  return { answers: answers.map(answerToProto) };
+  return lookupResponse(request, answers);
 }
 
 async function* list(
@@ -123,7 +128,10 @@ async function count(
   const address = request.address === "" ? undefined : parseIpAddress(request.address);
   if (request.address !== "" && address === undefined)
     throw new FieldFault("address", "an IP address", request.address);
-  const query = { ...(address && { address }), atLeast: readPositions("at_least", request.atLeast) };
+  const shards = readList("shards", request.shards, shardsMax, (shard, field) =>
+    readInteger(field, shard, 0, shardsMax - 1),
+  );
+  const query = { ...(address && { address }), shards, atLeast: readPositions("at_least", request.atLeast) };
   const { counts, positions, complete } = await trackers.count(query, optionsOf(context));
   return {
     counts: counts.map(({ flows, halfOpen, ...of }) => ({ ...of, flows: BigInt(flows), halfOpen: BigInt(halfOpen) })),

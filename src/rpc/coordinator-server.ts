@@ -4,7 +4,7 @@
  */
 import type { IpAddress } from "../flow/address.ts";
 import { shardsMax } from "../flow/events.ts";
-import { ClusterServiceService } from "../gen/baton/v1/cluster.ts";
+import { ClusterServiceService, type MoveShardRequest } from "../gen/baton/v1/cluster.ts";
 import { InventoryServiceService } from "../gen/baton/v1/inventory.ts";
 import { type Remap as RemapMessage, RemapServiceService } from "../gen/baton/v1/remap.ts";
 import type { Remap, RemapPolicy } from "../remap/remap.ts";
@@ -53,8 +53,13 @@ export interface CoordinatorApi {
   beginAnew(requestedBy: string): Promise<Reply<readonly string[]>>;
   listMembers(): Promise<Reply<readonly MemberView[]>>;
   listShards(signal: AbortSignal): Promise<Reply<readonly ShardView[]>>;
-  moveShard(shard: number, to: string, requestedBy: string): Promise<Reply<bigint>>;
+  /** The epoch from which on it is so. */
+  moveShard(move: ShardMove, requestedBy: string, signal: AbortSignal): Promise<Reply<bigint>>;
 }
+
+export type ShardMove =
+  | { readonly kind: "move"; readonly shard: number; readonly to: string }
+  | { readonly kind: "unpin"; readonly shard: number };
 
 export type RemapOrder =
   | { readonly kind: "abort" | "cut" | "release" }
@@ -205,16 +210,22 @@ function clusterService(api: CoordinatorApi, onBug: OnBug): Service {
         (list) => ({ shards: list.map(shardToProto) }),
       ),
       moveShard: answer(
-        (request: { shard: number; to: string; requestedBy: string }) => ({
-          shard: readInteger("shard", request.shard, 0, shardsMax - 1),
-          to: readName("to", request.to),
+        (request: MoveShardRequest) => ({
+          move: readMove(request),
           by: readText("requested_by", request.requestedBy),
         }),
-        ({ shard, to, by }) => api.moveShard(shard, to, by),
+        ({ move, by }, signal) => api.moveShard(move, by, signal),
         (epoch) => ({ epoch }),
       ),
     },
   ];
+}
+
+function readMove({ shard: number, to, unpin }: MoveShardRequest): ShardMove {
+  const shard = readInteger("shard", number, 0, shardsMax - 1);
+  if (!unpin) return { kind: "move", shard, to: readName("to", to) };
+  if (to !== "") throw new FieldFault("to", "nothing where a shard is unpinned", JSON.stringify(to));
+  return { kind: "unpin", shard };
 }
 
 /** Reads a request, answers it, writes the answer; what can't be read is INVALID_ARGUMENT. */

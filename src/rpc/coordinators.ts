@@ -163,7 +163,13 @@ export class Coordinators implements Disposable {
 
   /** The epoch in which the shard is where it was to go. */
   async moveShard(shard: number, to: string): Promise<bigint> {
-    const request = { shard, to, requestedBy: this.#requestedBy };
+    const request = { shard, to, unpin: false, requestedBy: this.#requestedBy };
+    return (await this.#once(ClusterServiceClient, "moveShard", request)).epoch;
+  }
+
+  /** The epoch from which on the shard may be moved again by whoever balances the load. */
+  async unpinShard(shard: number): Promise<bigint> {
+    const request = { shard, to: "", unpin: true, requestedBy: this.#requestedBy };
     return (await this.#once(ClusterServiceClient, "moveShard", request)).epoch;
   }
 

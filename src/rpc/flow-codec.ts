@@ -23,7 +23,6 @@ import {
   readList,
   readName,
   readPresent,
-  readText,
 } from "./fields.ts";
 import { protocolNumbers, stateNumbers } from "./flow-columns.ts";
 import { positionsMax } from "./limits.ts";
@@ -113,26 +112,13 @@ export function answerToProto(answer: FlowAnswer): FlowAnswerMessage {
   }
 }
 
-export function readAnswer(field: string, message: FlowAnswerMessage): FlowAnswer {
-  const answer = readPresent(field, message.answer);
-  switch (answer.$case) {
-    case "owned":
-      return { kind: "owned", flow: readFlow(`${field}.owned`, answer.value) };
-    case "closed":
-      return {
-        kind: "closed",
-        owner: readName(`${field}.closed.owner`, answer.value.owner),
-        appliedSequence: answer.value.appliedSequence,
-      };
-    case "absent":
-      return { kind: "absent", appliedSequence: answer.value.appliedSequence };
-    case "unknown":
-      return { kind: "unknown", reason: readText(`${field}.unknown.reason`, answer.value.reason) };
-  }
-}
-
 export function assignmentToProto({ epoch, holders }: Assignment): AssignmentMessage {
-  const assignments = holders.map(({ primary, standby }, shard) => ({ shard, primary, standby }));
+  const assignments = holders.map(({ primary, standby, pinned = false }, shard) => ({
+    shard,
+    primary,
+    standby,
+    pinned,
+  }));
   return { epoch, shards: holders.length, assignments };
 }
 
@@ -144,14 +130,15 @@ export function readAssignment(message: AssignmentMessage): Assignment {
     const field = `assignments[${index}]`;
     readInteger(`${field}.shard`, entry.shard, index, index);
     const primary = readTracker(`${field}.primary`, readPresent(`${field}.primary`, entry.primary));
+    const pinned = entry.pinned ? { pinned: true as const } : {};
     return entry.standby === undefined
-      ? { primary }
-      : { primary, standby: readTracker(`${field}.standby`, entry.standby) };
+      ? { primary, ...pinned }
+      : { primary, standby: readTracker(`${field}.standby`, entry.standby), ...pinned };
   });
   return { epoch: message.epoch, holders };
 }
 
-function readTracker(field: string, { name, endpoint }: TrackerEndpoint): Tracker {
+export function readTracker(field: string, { name, endpoint }: TrackerEndpoint): Tracker {
   if (parseEndpoint(endpoint) === undefined)
     throw new FieldFault(`${field}.endpoint`, "host:port or unix:PATH", endpoint);
   return { name: readName(`${field}.name`, name), endpoint };

@@ -7,7 +7,7 @@
 import type { IpAddress } from "../flow/address.ts";
 import type { FlowAnswer } from "../flow/answer.ts";
 import type { Flow, FlowKey } from "../flow/flow.ts";
-import type { CountFlowsResponse, ListFlowsRequest } from "../gen/baton/v1/tracker.ts";
+import type { CountFlowsResponse, ListFlowsRequest, LookupFlowsResponse } from "../gen/baton/v1/tracker.ts";
 import type { ShardPosition } from "../node/state.ts";
 import { shardOf } from "../placement/shard.ts";
 import { sleep } from "../runtime/retry.ts";
@@ -15,16 +15,15 @@ import { serverStream, unary } from "./client.ts";
 import { fromServiceError } from "./errors.ts";
 import { readAddress, readCount, readList, readName } from "./fields.ts";
 import {
-  flowKeyToProto,
   positionsToProto,
-  readAnswer,
   readFlow,
   readPositions,
   readWatchPositions,
   type WatchPosition,
   watchPositionsToProto,
 } from "./flow-codec.ts";
-import { type Bounds, TrackerDirectory } from "./tracker-directory.ts";
+import { keysToColumns, readAnswerColumns, unknownKind } from "./lookup-columns.ts";
+import { type Bounds, type Call, TrackerDirectory } from "./tracker-directory.ts";
 import { countsMax, lookupKeysMax } from "./tracker-limits.ts";
 
 export interface CallOptions {
@@ -99,19 +98,22 @@ export class TrackerClient implements Disposable {
     const bounds = boundsOf(options);
     try {
       const shards = await this.#directory.shards(bounds);
-      const byShard = Map.groupBy(keys.keys(), (index) => shardOf((keys[index] as FlowKey).address, shards));
+      const shardsOfKeys = keys.map(({ address }) => shardOf(address, shards));
+      const byShard = Map.groupBy(keys.keys(), (index) => shardsOfKeys[index] as number);
+      const groups = await this.#directory.groups([...byShard.keys()], bounds);
       const answers = new Array<FlowAnswer>(keys.length);
-      const asked = [...byShard].flatMap(([shard, indices]) =>
-        chunksOf(indices, lookupKeysMax).map(async (chunk) => {
-          const found = await this.#lookupIn(
-            shard,
-            chunk.map((index) => keys[index] as FlowKey),
-            atLeast,
-            bounds,
-          );
+      const asked = groups
+        .flatMap((group) =>
+          chunksOf(
+            group.flatMap((shard) => byShard.get(shard) ?? []),
+            lookupKeysMax,
+          ),
+        )
+        .map(async (chunk) => {
+          const part = chunk.map((index) => ({ key: keys[index] as FlowKey, shard: shardsOfKeys[index] as number }));
+          const found = await this.#lookupTogether(part, atLeast, bounds);
           for (const [place, index] of chunk.entries()) answers[index] = found[place] ?? unanswered("too few answers");
-        }),
-      );
+        });
       await Promise.all(asked);
       return answers;
     } catch (error) {
@@ -163,32 +165,32 @@ export class TrackerClient implements Disposable {
     }
   }
 
-  /** Without an address: of all. */
+  /** Without an address: of these shards; without either: of all. */
   async count(
-    query: { readonly address?: IpAddress; readonly atLeast?: readonly ShardPosition[] },
+    query: {
+      readonly address?: IpAddress;
+      readonly shards?: readonly number[];
+      readonly atLeast?: readonly ShardPosition[];
+    },
     options: CallOptions = {},
   ): Promise<FlowCounts> {
     const bounds = boundsOf(options);
-    const request = { address: query.address ?? "", atLeast: positionsToProto(query.atLeast ?? []) };
+    const { address } = query;
+    const wanted = query.shards ?? [];
+    const atLeast = positionsToProto(query.atLeast ?? []);
     const shards = await this.#directory.shards(bounds);
-    const groups =
-      query.address === undefined
-        ? await this.#directory.groups(
-            Array.from({ length: shards }, (_, shard) => shard),
-            bounds,
-          )
-        : [[shardOf(query.address, shards)]];
-    const parts = await Promise.all(
-      groups.map(async (group) => {
-        const response = await this.#directory.ask(
-          group[0] ?? 0,
-          bounds,
-          async (client, signal, deadlineMs) => await unary(client, "countFlows", request, { signal, deadlineMs }),
-          ({ complete }) => complete,
-        );
-        return readCounts(response, new Set(group), shards);
-      }),
-    );
+    const all = wanted.length > 0 ? wanted : [...Array(shards).keys()];
+    const concerned = address === undefined ? all : [shardOf(address, shards)];
+    const count = async (group: readonly number[], ...[client, signal, deadlineMs]: Parameters<Call<unknown>>) => {
+      const request = { address: address ?? "", atLeast, shards: [...group] };
+      const response = await unary(client, "countFlows", request, { signal, deadlineMs });
+      return readCounts(response, new Set(group), shards);
+    };
+    const groups = await this.#directory.groups(concerned, bounds);
+    const isComplete = ({ complete }: FlowCounts): boolean => complete;
+    const parts = (
+      await Promise.all(groups.map((group) => this.#directory.askTogether(group, bounds, count, isComplete)))
+    ).flat();
     return {
       counts: parts.flatMap(({ counts }) => counts),
       positions: parts.flatMap(({ positions }) => positions),
@@ -201,13 +203,12 @@ export class TrackerClient implements Disposable {
     const bounds = boundsOf(options);
     const shards = [...new Set(positions.map(({ shard }) => shard))];
     const reach = async (group: readonly number[]): Promise<readonly number[]> => {
-      const request = { positions: positionsToProto(positions.filter(({ shard }) => group.includes(shard))) };
+      const wait = async (of: readonly number[], ...[client, signal, deadlineMs]: Parameters<Call<unknown>>) => {
+        const request = { positions: positionsToProto(positions.filter(({ shard }) => of.includes(shard))) };
+        return await unary(client, "barrier", request, { signal, deadlineMs });
+      };
       try {
-        await this.#directory.ask(
-          group[0] ?? 0,
-          bounds,
-          async (client, signal, deadlineMs) => await unary(client, "barrier", request, { signal, deadlineMs }),
-        );
+        await this.#directory.askTogether(group, bounds, wait);
         return [];
       } catch (error) {
         bounds.signal.throwIfAborted();
@@ -230,21 +231,47 @@ export class TrackerClient implements Disposable {
     this.#directory[Symbol.dispose]();
   }
 
-  async #lookupIn(
-    shard: number,
-    keys: readonly FlowKey[],
+  /**
+   * Keys in shards of the same holders: all at once, then those that are not answered, as while some of the shards move
+   * on, shard by shard.
+   */
+  async #lookupTogether(
+    asked: readonly { readonly key: FlowKey; readonly shard: number }[],
     atLeast: readonly ShardPosition[],
     bounds: Bounds,
   ): Promise<FlowAnswer[]> {
-    const request = { keys: keys.map(flowKeyToProto), atLeast: positionsToProto(atLeast) };
-    try {
-      const { answers } = await this.#directory.ask(
-        shard,
-        bounds,
-        async (client, signal, deadlineMs) => await unary(client, "lookupFlows", request, { signal, deadlineMs }),
-        (found) => found.answers.every(({ answer }) => answer?.$case !== "unknown"),
+    const keys = asked.map(({ key }) => key);
+    const shards = new Set(asked.map(({ shard }) => shard));
+    const [first] = shards;
+    const answers: FlowAnswer[] =
+      first === undefined || shards.size === 1
+        ? []
+        : await this.#answers(keys, atLeast, bounds, (call) => this.#directory.askOnce(first, bounds, call));
+    const open = [...keys.keys()].filter((index) => (answers[index]?.kind ?? "unknown") === "unknown");
+    const alone = [...Map.groupBy(open, (index) => asked[index]?.shard ?? 0)].map(async ([shard, indices]) => {
+      const some = indices.map((index) => keys[index] as FlowKey);
+      const isGood = (found: LookupFlowsResponse) => found.columns?.kind.includes(unknownKind) === false;
+      const found = await this.#answers(some, atLeast, bounds, (call) =>
+        this.#directory.ask(shard, bounds, call, isGood),
       );
-      return answers.map((answer) => readAnswer("answer", answer));
+      for (const [place, index] of indices.entries()) answers[index] = found[place] ?? unanswered("too few answers");
+    });
+    await Promise.all(alone);
+    return answers;
+  }
+
+  async #answers(
+    keys: readonly FlowKey[],
+    atLeast: readonly ShardPosition[],
+    bounds: Bounds,
+    ask: (call: Call<LookupFlowsResponse>) => Promise<LookupFlowsResponse>,
+  ): Promise<FlowAnswer[]> {
+    const request = { keys: [], columns: keysToColumns(keys), atLeast: positionsToProto(atLeast) };
+    try {
+      const { columns } = await ask(
+        async (client, signal, deadlineMs) => await unary(client, "lookupFlows", request, { signal, deadlineMs }),
+      );
+      return readAnswerColumns(keys, columns);
     } catch (error) {
       bounds.signal.throwIfAborted();
       return keys.map(() => unanswered(fromServiceError(error).message));

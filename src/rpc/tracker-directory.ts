@@ -1,17 +1,22 @@
 /**
- * Who holds which shard, and a connection to each tracker that was asked.
+ * Who holds which shard, and one connection to each tracker that was asked.
  *
  * Assignments have epochs. A refusal that names a higher one than the assignment held here makes it fetched anew; one
- * that comes from a tracker which is behind does not, and an older assignment never replaces a newer one.
+ * that comes from a tracker which is behind does not, and an older assignment never replaces a newer one. A refusal of
+ * this epoch or a later one also names who answers meanwhile, and that tracker is asked at once.
+ *
+ * Any tracker tells the assignment: those that the client was given, and those that an assignment named later.
  */
 import { abortable } from "../bus/abortable.ts";
 import { TrackerServiceClient } from "../gen/baton/v1/tracker.ts";
 import { type Assignment, holdersOf } from "../placement/assignment.ts";
 import { sleep } from "../runtime/retry.ts";
 import { dial, unary } from "./client.ts";
+import { parseEndpoint } from "./endpoint.ts";
 import { fromServiceError, isUnreachable, type ReceivedError } from "./errors.ts";
 import { readAssignment } from "./flow-codec.ts";
 import { hedge } from "./hedge.ts";
+import { readReport } from "./replica-codec.ts";
 
 /** How long a call may last. */
 export interface Bounds {
@@ -22,28 +27,50 @@ export interface Bounds {
 
 /** Calls of this client, with what is left of their time. */
 export type Call<T> = (client: TrackerServiceClient, signal: AbortSignal, leftMs: number) => Promise<T>;
+export type GroupCall<T> = (
+  shards: readonly number[],
+  client: TrackerServiceClient,
+  signal: AbortSignal,
+  leftMs: number,
+) => Promise<T>;
+type EndpointCall<T> = (endpoint: string, signal: AbortSignal) => Promise<T>;
 export type OpenStream<T> = (
   client: TrackerServiceClient,
   signal: AbortSignal,
   leftMs: number,
 ) => AsyncGenerator<T, void, undefined>;
 
+interface Peer {
+  readonly client: TrackerServiceClient;
+  /** Calls and streams that are under way. */
+  uses: number;
+}
+
+interface Judge<T> {
+  readonly isGood?: (answer: T) => boolean;
+  readonly discard?: (answer: T) => void;
+}
+
 /** A tracker that is silent for this long doesn't keep the standby from being asked. */
 const patienceMs = 250;
 const assignmentDeadlineMs = 2_000;
+/** Trackers that are asked whether they still have a shard which they should not hold. */
+const othersMax = 8;
 /** After nobody could be asked. */
 const againMs = 200;
 
 export class TrackerDirectory implements Disposable {
-  readonly #endpoints: readonly string[];
-  readonly #clients = new Map<string, TrackerServiceClient>();
+  readonly #seeds: readonly string[];
+  readonly #peers = new Map<string, Peer>();
   #assignment: Promise<Assignment> | undefined;
   #newest: Assignment | undefined;
+  /** The one before it: who held a shard then answers for it until others do. */
+  #former: Assignment | undefined;
   /** Of the highest epoch that any tracker has named. */
   #epochTold = 0n;
 
-  constructor(endpoints: readonly string[]) {
-    this.#endpoints = endpoints;
+  constructor(seeds: readonly string[]) {
+    this.#seeds = seeds;
   }
 
   async shards(bounds: Bounds): Promise<number> {
@@ -61,62 +88,151 @@ export class TrackerDirectory implements Disposable {
     return [...byHolders.values()];
   }
 
-  /** Asks the shard's holders until one answers or time is up. `isGood`: worth not asking the standby as well. */
+  /**
+   * Asks the shard's holders, again every 200 ms until one answers or time is up. `isGood`: worth not asking the standby
+   * as well.
+   */
   async ask<T>(shard: number, bounds: Bounds, call: Call<T>, isGood?: (answer: T) => boolean): Promise<T> {
-    return await this.#untilAnswered(shard, bounds, call, { ...(isGood === undefined ? {} : { isGood }) });
+    return await this.#untilAnswered(shard, bounds, this.#unary(call, bounds), isGood === undefined ? {} : { isGood });
+  }
+
+  /** Asks the shard's holders, or who answers in their stead, a single time. */
+  async askOnce<T>(shard: number, bounds: Bounds, call: Call<T>): Promise<T> {
+    return await this.#askOnce(shard, bounds, this.#unary(call, bounds), {});
+  }
+
+  /** Asks for shards of the same holders at once; one by one where they can't answer for all, as while some move. */
+  async askTogether<T>(
+    shards: readonly number[],
+    bounds: Bounds,
+    call: GroupCall<T>,
+    isGood: (answer: T) => boolean = () => true,
+  ): Promise<T[]> {
+    const [first] = shards;
+    if (first !== undefined && shards.length > 1) {
+      const together = this.#unary((client, signal, leftMs) => call(shards, client, signal, leftMs), bounds);
+      try {
+        return [await this.#askOnce(first, bounds, together, { isGood })];
+      } catch (error) {
+        bounds.signal.throwIfAborted();
+        if (!mayMend(fromServiceError(error))) throw error;
+      }
+    }
+    const alone = (shard: number): Promise<T> =>
+      this.ask(shard, bounds, (client, signal, leftMs) => call([shard], client, signal, leftMs), isGood);
+    return await Promise.all(shards.map(alone));
   }
 
   /** Messages of the first holder that sends one. What breaks after that is thrown. */
   async *stream<T>(shard: number, bounds: Bounds, open: OpenStream<T>): AsyncGenerator<T, void, undefined> {
-    const { messages, first } = await this.#untilAnswered(
-      shard,
-      bounds,
-      async (client, signal, leftMs) => {
-        const opened = open(client, signal, leftMs);
-        return { messages: opened, first: await opened.next() };
-      },
-      { discard: (late) => void late.messages.return() },
-    );
+    const begin = async (endpoint: string, signal: AbortSignal) => {
+      const use = this.#use(endpoint);
+      try {
+        const messages = open(use.client, signal, leftMs(bounds));
+        return { use, messages, first: await messages.next() };
+      } catch (error) {
+        use[Symbol.dispose]();
+        throw error;
+      }
+    };
+    const discard = (late: Awaited<ReturnType<typeof begin>>): void => {
+      void late.messages.return().finally(() => late.use[Symbol.dispose]());
+    };
+    const { use, messages, first } = await this.#untilAnswered(shard, bounds, begin, { discard });
+    using _use = use;
     try {
       if (first.done) return;
       yield first.value;
       yield* messages;
+    } catch (error) {
+      this.#heed(fromServiceError(error));
+      throw error;
     } finally {
       await messages.return();
     }
   }
 
   [Symbol.dispose](): void {
-    for (const client of this.#clients.values()) client.close();
-    this.#clients.clear();
+    for (const { client } of this.#peers.values()) client.close();
+    this.#peers.clear();
   }
 
-  async #untilAnswered<T>(
-    shard: number,
-    bounds: Bounds,
-    call: Call<T>,
-    judge: { readonly isGood?: (answer: T) => boolean; readonly discard?: (answer: T) => void },
-  ): Promise<T> {
+  #unary<T>(call: Call<T>, bounds: Bounds): EndpointCall<T> {
+    return async (endpoint, signal) => {
+      using use = this.#use(endpoint);
+      return await call(use.client, signal, leftMs(bounds));
+    };
+  }
+
+  async #untilAnswered<T>(shard: number, bounds: Bounds, call: EndpointCall<T>, judge: Judge<T>): Promise<T> {
     for (;;) {
       try {
-        const assignment = await this.#learn(bounds);
-        const attempts = holdersOf(assignment, shard).map(({ endpoint }) => async (signal: AbortSignal) => {
-          try {
-            return await call(this.#client(endpoint), signal, leftMs(bounds));
-          } catch (error) {
-            this.#heed(fromServiceError(error));
-            throw error;
-          }
-        });
-        return await hedge(attempts, { ...judge, signal: bounds.signal, patienceMs });
+        return await this.#askOnce(shard, bounds, call, judge);
       } catch (error) {
         bounds.signal.throwIfAborted();
         const received = fromServiceError(error);
-        const mayMend = isUnreachable(received) || received.code === "SHARD_MOVED";
-        if (!mayMend || leftMs(bounds) < againMs) throw error;
+        if (!mayMend(received) || leftMs(bounds) < againMs) throw error;
         if (received.code !== "SHARD_MOVED") this.#assignment = undefined;
       }
       await sleep(againMs, bounds.signal);
+    }
+  }
+
+  /**
+   * The holders, and whom they name in their stead. Where none of them can be reached, who has given the shard up and
+   * still answers for it, for want of anybody who has taken it over.
+   */
+  async #askOnce<T>(shard: number, bounds: Bounds, call: EndpointCall<T>, judge: Judge<T>): Promise<T> {
+    const assignment = await this.#learn(bounds);
+    const asked = new Set<string>();
+    const attempt = (endpoint: string) => async (signal: AbortSignal) => {
+      asked.add(endpoint);
+      try {
+        return await call(endpoint, signal);
+      } catch (error) {
+        const received = fromServiceError(error);
+        this.#heed(received);
+        const instead = signal.aborted ? undefined : insteadOf(received, assignment.epoch);
+        if (instead === undefined || asked.has(instead)) throw error;
+        asked.add(instead);
+        return await call(instead, signal);
+      }
+    };
+    const options = { ...judge, signal: bounds.signal, patienceMs };
+    const holders = holdersOf(assignment, shard).map(({ endpoint }) => endpoint);
+    try {
+      return await hedge(holders.map(attempt), options);
+    } catch (error) {
+      bounds.signal.throwIfAborted();
+      if (!isUnreachable(fromServiceError(error))) throw error;
+      const others = [...this.#known()].filter((endpoint) => !asked.has(endpoint)).slice(0, othersMax);
+      const giver = await this.#findGiver(shard, assignment.epoch, others, bounds);
+      if (giver === undefined) throw error;
+      return await call(giver, bounds.signal);
+    }
+  }
+
+  /** Who answers for a shard that it has given up, by an epoch that is not behind this one. */
+  async #findGiver(
+    shard: number,
+    epoch: bigint,
+    endpoints: readonly string[],
+    bounds: Bounds,
+  ): Promise<string | undefined> {
+    const look = (endpoint: string) => async (signal: AbortSignal) => {
+      using use = this.#use(endpoint);
+      const deadlineMs = Math.min(leftMs(bounds), assignmentDeadlineMs);
+      const report = readReport(await unary(use.client, "listReplicas", { shards: [shard] }, { signal, deadlineMs }));
+      const isLeaving = report.epoch >= epoch && report.replicas.get(shard)?.phase === "leaving";
+      return isLeaving ? endpoint : undefined;
+    };
+    try {
+      const isGood = (endpoint: string | undefined): boolean => endpoint !== undefined;
+      return await hedge(endpoints.map(look), { isGood, signal: bounds.signal, patienceMs });
+    } catch {
+      // Nobody says so; why not is no matter.
+      bounds.signal.throwIfAborted();
+      return undefined;
     }
   }
 
@@ -148,26 +264,54 @@ export class TrackerDirectory implements Disposable {
   }
 
   async #askAnyone(): Promise<Assignment> {
-    const attempts = this.#endpoints.map((endpoint) => async (signal: AbortSignal) => {
+    const attempts = [...this.#known()].map((endpoint) => async (signal: AbortSignal) => {
       const bounds = { signal, deadlineMs: assignmentDeadlineMs };
-      return readAssignment(await unary(this.#client(endpoint), "getAssignment", {}, bounds));
+      using use = this.#use(endpoint);
+      return readAssignment(await unary(use.client, "getAssignment", {}, bounds));
     });
     const isGood = ({ epoch }: Assignment): boolean => epoch >= this.#epochTold;
     // Each is bounded in time; nobody's impatience may cost the others the answer.
     const { signal } = new AbortController();
     const told = await hedge(attempts, { signal, patienceMs, isGood });
+    if (this.#newest === undefined || told.epoch > this.#newest.epoch) this.#former = this.#newest;
     if (this.#newest === undefined || told.epoch >= this.#newest.epoch) this.#newest = told;
+    for (const endpoint of [...this.#peers.keys()]) this.#closeUnused(endpoint);
     return this.#newest;
   }
 
-  #client(endpoint: string): TrackerServiceClient {
-    let client = this.#clients.get(endpoint);
-    if (client === undefined) {
-      client = dial(TrackerServiceClient, endpoint);
-      this.#clients.set(endpoint, client);
-    }
-    return client;
+  /** Trackers that may be asked for the assignment: given ones, and those of this assignment and the one before it. */
+  #known(): ReadonlySet<string> {
+    const named = [this.#newest, this.#former].flatMap((assignment) =>
+      (assignment?.holders ?? []).flatMap(({ primary, standby = primary }) => [primary.endpoint, standby.endpoint]),
+    );
+    return new Set([...this.#seeds, ...named]);
   }
+
+  #use(endpoint: string): Disposable & { readonly client: TrackerServiceClient } {
+    const peer = this.#peers.get(endpoint) ?? { client: dial(TrackerServiceClient, endpoint), uses: 0 };
+    this.#peers.set(endpoint, peer);
+    peer.uses++;
+    return {
+      client: peer.client,
+      [Symbol.dispose]: () => {
+        peer.uses--;
+        this.#closeUnused(endpoint);
+      },
+    };
+  }
+
+  /** The connection to a tracker that neither of the last two assignments names, once nothing goes over it. */
+  #closeUnused(endpoint: string): void {
+    const peer = this.#peers.get(endpoint);
+    if (peer === undefined || peer.uses > 0 || this.#known().has(endpoint)) return;
+    this.#peers.delete(endpoint);
+    peer.client.close();
+  }
+}
+
+/** Asking again may help. */
+function mayMend(error: ReceivedError): boolean {
+  return isUnreachable(error) || error.code === "SHARD_MOVED";
 }
 
 const epochForm = /^[0-9]{1,19}$/;
@@ -175,6 +319,14 @@ const epochForm = /^[0-9]{1,19}$/;
 function epochOf({ code, details }: ReceivedError): bigint | undefined {
   const epoch = details["epoch"];
   return code === "SHARD_MOVED" && epoch !== undefined && epochForm.test(epoch) ? BigInt(epoch) : undefined;
+}
+
+/** Who answers in the stead of who has refused, by an epoch that is not behind the one held here. */
+function insteadOf(error: ReceivedError, epoch: bigint): string | undefined {
+  const told = epochOf(error);
+  const leader = error.details["leader"];
+  if (told === undefined || told < epoch || leader === undefined) return undefined;
+  return parseEndpoint(leader) === undefined ? undefined : leader;
 }
 
 export function leftMs({ endMs }: Bounds): number {

@@ -4,7 +4,9 @@
  * Whatever asks for a position waits within the call's deadline, and is answered a little before it, so that the caller
  * hears why and not only that time is up.
  */
+
 import type { FlowAnswer } from "../flow/answer.ts";
+import { shardsMax } from "../flow/events.ts";
 import type { FlowKey } from "../flow/flow.ts";
 import {
   type Assignment,
@@ -14,37 +16,36 @@ import {
   type CountFlowsResponse,
   type FlowPage,
   type ListFlowsRequest,
+  type ListReplicasRequest,
   type LookupFlowsRequest,
   type LookupFlowsResponse,
   TrackerServiceService,
 } from "../gen/baton/v1/tracker.ts";
+import type { FlowStore } from "../tracker/level.ts";
+import type { ShardReplica } from "../tracker/replica.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import type { DetailedError } from "./errors.ts";
 import { decode, readAddress, readInteger, readList, readName } from "./fields.ts";
-import {
-  answerToProto,
-  assignmentToProto,
-  flowToProto,
-  positionsToProto,
-  readFlowKey,
-  readPositions,
-} from "./flow-codec.ts";
+import { assignmentToProto, flowToProto, positionsToProto, readPositions } from "./flow-codec.ts";
 import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
+import { lookupResponse, readLookupKeys } from "./lookup-columns.ts";
 import type { Service } from "./server.ts";
-import { lookupKeysMax } from "./tracker-limits.ts";
-import { behindError, caughtUp, pagesOf, replicaFor, waitForPositions } from "./tracker-wait.ts";
+import { listReplicas, shardTransfers } from "./tracker-shards.ts";
+import { caughtUp, missedError, pagesOf, replicaFor, unknownEpoch, waitForPositions } from "./tracker-wait.ts";
 import { watchFlows } from "./tracker-watch.ts";
 
 const limitMax = 0xffff_ffff;
 
 export interface TrackerServiceOptions {
   readonly tracker: Tracker;
+  /** Of that tracker. */
+  readonly store: Pick<FlowStore, "rows">;
   readonly onBug: OnBug;
   /** Keys asked for in a look-up, for the metrics. */
   readonly onLookup: (keys: number) => void;
 }
 
-export function trackerService({ tracker, onBug, onLookup }: TrackerServiceOptions): Service {
+export function trackerService({ tracker, store, onBug, onLookup }: TrackerServiceOptions): Service {
   return [
     TrackerServiceService,
     {
@@ -56,11 +57,15 @@ export function trackerService({ tracker, onBug, onLookup }: TrackerServiceOptio
       watchFlows: streamHandler((request, context) => watchFlows(tracker, request, context), onBug),
       countFlows: unaryHandler((request: CountFlowsRequest, context) => count(tracker, request, context), onBug),
       barrier: unaryHandler((request: BarrierRequest, context) => barrier(tracker, request, context), onBug),
-      getAssignment: unaryHandler(async (): Promise<Reply<Assignment>> => {
-        return { ok: true, value: assignmentToProto(tracker.assignment) };
-      }, onBug),
+      getAssignment: unaryHandler(async () => assignment(tracker), onBug),
+      listReplicas: unaryHandler(async (request: ListReplicasRequest) => listReplicas(tracker, request), onBug),
+      transferShard: streamHandler(shardTransfers(tracker, store), onBug),
     },
   ];
+}
+
+function assignment({ assignment: known }: Tracker): Reply<Assignment> {
+  return known === undefined ? { ok: false, error: unknownEpoch } : { ok: true, value: assignmentToProto(known) };
 }
 
 async function lookup(
@@ -70,7 +75,7 @@ async function lookup(
   onLookup: (keys: number) => void,
 ): Promise<Reply<LookupFlowsResponse>> {
   const asked = decode(() => ({
-    keys: readList("keys", request.keys, lookupKeysMax, (key, field) => readFlowKey(field, key)),
+    keys: readLookupKeys(request),
     atLeast: readPositions("at_least", request.atLeast),
   }));
   if (!asked.ok) return invalid(asked.message);
@@ -85,7 +90,13 @@ async function lookup(
     context,
   );
   const behindShards = new Set(behind.map(({ shard }) => shard));
-  return { ok: true, value: { answers: keys.map((key) => answerToProto(answerOf(tracker, key, behindShards))) } };
+  return {
+    ok: true,
+    value: lookupResponse(
+      request,
+      keys.map((key) => answerOf(tracker, key, behindShards)),
+    ),
+  };
 }
 
 function answerOf(tracker: Tracker, key: FlowKey, behind: ReadonlySet<number>): FlowAnswer {
@@ -102,8 +113,14 @@ function answerOf(tracker: Tracker, key: FlowKey, behind: ReadonlySet<number>): 
       return { kind: "closed", owner: found.owner, appliedSequence };
     case "absent":
       if (!replica.complete) return { kind: "unknown", reason: `shard ${shard} is incomplete until snapshots arrive` };
+      if (!tracker.isUpToDate(shard))
+        return { kind: "unknown", reason: `shard ${shard} is behind by ${behindBy(replica)}` };
       return { kind: "absent", appliedSequence };
   }
+}
+
+function behindBy({ lag }: ShardReplica): string {
+  return lag === undefined ? "a number of messages that is not known" : `${lag} messages`;
 }
 
 async function* list(tracker: Tracker, request: ListFlowsRequest, context: CallContext): AsyncGenerator<FlowPage> {
@@ -117,8 +134,8 @@ async function* list(tracker: Tracker, request: ListFlowsRequest, context: CallC
   if (!asked.ok) throw new Refusal({ code: "INVALID_ARGUMENT", message: asked.message });
   const replica = await caughtUp(tracker, tracker.shardOf(asked.value.address), asked.value.atLeast, context);
   const positions = [{ shard: replica.shard, sequence: replica.table.sequence }];
-  const flows = [...replica.table.flowsOf(asked.value).take(asked.value.limit)];
-  for (const page of pagesOf(flows)) yield { flows: page.map(flowToProto), positions };
+  const flows = replica.table.flowsOf(asked.value).take(asked.value.limit);
+  for (const { items } of pagesOf(flows)) if (items.length > 0) yield { flows: items.map(flowToProto), positions };
 }
 
 async function count(
@@ -129,24 +146,28 @@ async function count(
   const asked = decode(() => ({
     address: request.address === "" ? undefined : readAddress("address", request.address),
     atLeast: readPositions("at_least", request.atLeast),
+    shards: readList("shards", request.shards, shardsMax, (shard, field) =>
+      readInteger(field, shard, 0, shardsMax - 1),
+    ),
   }));
   if (!asked.ok) return invalid(asked.message);
-  const { address, atLeast } = asked.value;
-  const replicas = address === undefined ? [...tracker.replicas()] : [replicaFor(tracker, tracker.shardOf(address))];
+  const { address, atLeast, shards } = asked.value;
+  const named = address === undefined ? shards : [tracker.shardOf(address)];
+  const replicas = named.length === 0 ? tracker.replicas() : named.map((shard) => replicaFor(tracker, shard));
   const concerned = new Set(replicas.map(({ shard }) => shard));
   const behind = await waitForPositions(
     tracker,
     atLeast.filter(({ shard }) => concerned.has(shard)),
     context,
   );
-  if (behind.length > 0) return { ok: false, error: behindError(behind) };
+  if (behind.length > 0) return { ok: false, error: missedError(tracker, behind) };
   const counts = replicas
     .flatMap(({ table }) => table.counts(address))
     .map(({ flows, halfOpen, ...of }) => {
       return { ...of, flows: BigInt(flows), halfOpen: BigInt(halfOpen) };
     });
   const positions = replicas.map(({ shard, table }) => ({ shard, sequence: table.sequence }));
-  return { ok: true, value: { counts, positions, complete: replicas.every(({ complete }) => complete) } };
+  return { ok: true, value: { counts, positions, complete: replicas.every(({ shard }) => tracker.isUpToDate(shard)) } };
 }
 
 async function barrier(
@@ -158,7 +179,7 @@ async function barrier(
   if (!asked.ok) return invalid(asked.message);
   const replicas = asked.value.map(({ shard }) => replicaFor(tracker, shard));
   const behind = await waitForPositions(tracker, asked.value, context);
-  if (behind.length > 0) return { ok: false, error: behindError(behind) };
+  if (behind.length > 0) return { ok: false, error: missedError(tracker, behind) };
   const applied = replicas.map((replica) => ({ shard: replica.shard, sequence: replica.status().committed }));
   return { ok: true, value: { applied: positionsToProto(applied) } };
 }

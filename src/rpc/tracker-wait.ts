@@ -11,23 +11,34 @@ const waitMaxMs = 30_000;
 /** Part of the time that is left which may be spent on waiting; the rest is for the answer's way back. */
 const waitShare = 0.9;
 
-/** Throws a {@link Refusal} when this tracker does not hold the shard. */
+/** Throws a {@link Refusal} when this tracker does not answer for the shard. */
 export function replicaFor(tracker: Tracker, shard: number): ShardReplica {
   const replica = tracker.replica(shard);
   if (replica !== undefined) return replica;
-  const [primary] = tracker.holdersOf(shard);
-  if (primary === undefined)
+  if (shard >= tracker.shards)
     throw new Refusal({
       code: "INVALID_ARGUMENT",
       message: `there is no shard ${shard}: the cluster has ${tracker.shards}`,
     });
-  const { epoch } = tracker.assignment;
-  throw new Refusal({
-    code: "SHARD_MOVED",
-    message: `shard ${shard} is not held here: in epoch ${epoch}, ${primary.name} at ${primary.endpoint} holds it`,
-    details: { epoch: String(epoch), leader: primary.endpoint },
-  });
+  throw new Refusal(movedError(tracker, shard));
 }
+
+export function movedError(tracker: Tracker, shard: number): DetailedError {
+  const { epoch, tracker: other } = tracker.elsewhere(shard);
+  if (epoch === undefined) return unknownEpoch;
+  const where =
+    other === undefined ? "nobody answers for it yet: ask again" : `${other.name} at ${other.endpoint} answers`;
+  return {
+    code: "SHARD_MOVED",
+    message: `shard ${shard} is not answered for here: in epoch ${epoch}, ${where}`,
+    details: { epoch: String(epoch), ...(other !== undefined && { leader: other.endpoint }) },
+  };
+}
+
+export const unknownEpoch: DetailedError = {
+  code: "STORE_UNAVAILABLE",
+  message: "this tracker does not know yet who holds which shard: see whether it reaches NATS, and ask another one",
+};
 
 /** Returns the positions that were not applied and stored in time; those of shards that are not held here are among them. */
 export async function waitForPositions(
@@ -55,11 +66,17 @@ export async function caughtUp(
   const replica = replicaFor(tracker, shard);
   const asked = atLeast.filter((position) => position.shard === shard);
   const behind = await waitForPositions(tracker, asked, context);
-  if (behind.length > 0) throw new Refusal(behindError(behind));
+  if (behind.length > 0) throw new Refusal(missedError(tracker, behind));
   return replica;
 }
 
-export function behindError(behind: readonly ShardPosition[]): DetailedError {
+/** Why positions were not reached: a shard may have moved on meanwhile. */
+export function missedError(tracker: Tracker, missed: readonly ShardPosition[]): DetailedError {
+  const moved = missed.find(({ shard }) => tracker.replica(shard) === undefined);
+  return moved === undefined ? behindError(missed) : movedError(tracker, moved.shard);
+}
+
+function behindError(behind: readonly ShardPosition[]): DetailedError {
   const shards = [...new Set(behind.map(({ shard }) => shard))].join(",");
   return {
     code: "TRACKER_BEHIND",
@@ -68,6 +85,20 @@ export function behindError(behind: readonly ShardPosition[]): DetailedError {
   };
 }
 
-export function* pagesOf<T>(items: readonly T[]): Generator<T[]> {
-  for (let start = 0; start < items.length; start += flowsPerPage) yield items.slice(start, start + flowsPerPage);
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly isLast: boolean;
+}
+
+/** Items are taken as pages are; without any there is one empty page. */
+export function* pagesOf<T>(items: Iterable<T>): Generator<Page<T>> {
+  let page: T[] = [];
+  for (const item of items) {
+    if (page.length === flowsPerPage) {
+      yield { items: page, isLast: false };
+      page = [];
+    }
+    page.push(item);
+  }
+  yield { items: page, isLast: true };
 }

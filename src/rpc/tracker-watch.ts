@@ -3,7 +3,7 @@
  * what has changed since.
  *
  * A watcher that reads too slowly is ended instead of waited for; it resumes, and a fresh snapshot costs less than a
- * queue without bound. The same happens when the shard is built anew. A page's position is reached only with that page:
+ * queue without bound. The same happens when the shard is built anew, or moves away. A page's position is reached only with that page:
  * whoever was given a part of something goes on from before it.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -12,6 +12,7 @@ import type { FlowWatchPage, WatchFlowsRequest } from "../gen/baton/v1/tracker.t
 import type { FlowQuery } from "../tracker/owner-index.ts";
 import type { FlowFeed, ShardReplica } from "../tracker/replica.ts";
 import type { Tracker } from "../tracker/tracker.ts";
+import type { DetailedError } from "./errors.ts";
 import { type Decoded, decode, readAddress, readName } from "./fields.ts";
 import {
   flowToProto,
@@ -22,7 +23,7 @@ import {
 } from "./flow-codec.ts";
 import { type CallContext, Refusal } from "./handler.ts";
 import { unreadChangesMax, untoldChangesMax } from "./tracker-limits.ts";
-import { caughtUp, pagesOf } from "./tracker-wait.ts";
+import { caughtUp, movedError, pagesOf } from "./tracker-wait.ts";
 
 interface Asked {
   readonly query: FlowQuery;
@@ -42,7 +43,10 @@ export async function* watchFlows(
   const { shard } = replica;
   const log = tracker.changesOf(shard);
   const { history } = log;
-  const changes = new UnreadChanges((flow) => isOf(query, flow));
+  const changes = new UnreadChanges(
+    (flow) => isOf(query, flow),
+    () => movedError(tracker, shard),
+  );
   using _feed = replica.subscribe(changes);
   const from = after.find((position) => position.shard === shard);
   const missed = from?.history === undefined ? undefined : log.since(from.history, from.sequence);
@@ -82,15 +86,13 @@ async function* snapshotPages(
   query: FlowQuery,
   position: WatchPosition,
 ): AsyncGenerator<FlowWatchPage> {
-  const flows = [...replica.table.flowsOf(query)];
   const positions = watchPositionsToProto([position]);
-  const pages = flows.length === 0 ? [[]] : [...pagesOf(flows)];
-  for (const [index, page] of pages.entries()) {
+  for (const { items, isLast } of pagesOf(replica.table.flowsOf(query))) {
     // A page costs some milliseconds; who asks meanwhile must not wait for all of them.
     await nextTurn();
     yield {
-      content: { $case: "snapshot", value: { flows: page.map(flowToProto), positions } },
-      snapshotComplete: index === pages.length - 1,
+      content: { $case: "snapshot", value: { flows: items.map(flowToProto), positions } },
+      snapshotComplete: isLast,
     };
   }
 }
@@ -100,19 +102,19 @@ async function* changePages(
   before: WatchPosition,
   reached: WatchPosition,
 ): AsyncGenerator<FlowWatchPage> {
-  const pages = flows.length === 0 ? [[]] : [...pagesOf(flows)];
-  for (const [index, page] of pages.entries()) {
-    const positions = watchPositionsToProto([index === pages.length - 1 ? reached : before]);
+  for (const { items, isLast } of pagesOf(flows)) {
+    const positions = watchPositionsToProto([isLast ? reached : before]);
     yield {
-      content: { $case: "changes", value: { flows: page.map(flowToProto), positions } },
+      content: { $case: "changes", value: { flows: items.map(flowToProto), positions } },
       snapshotComplete: false,
     };
-    if (index < pages.length - 1) await nextTurn();
+    if (!isLast) await nextTurn();
   }
 }
 
 class UnreadChanges implements FlowFeed {
   readonly #wanted: (flow: Flow) => boolean;
+  readonly #whereTo: () => DetailedError;
   #flows: Flow[] = [];
   /** Changes since the last page that were not for this watcher. */
   #others = 0;
@@ -120,8 +122,9 @@ class UnreadChanges implements FlowFeed {
   #refusal: Refusal | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(wanted: (flow: Flow) => boolean) {
+  constructor(wanted: (flow: Flow) => boolean, whereTo: () => DetailedError) {
     this.#wanted = wanted;
+    this.#whereTo = whereTo;
   }
 
   changed(flows: readonly Flow[], sequence: bigint): void {
@@ -140,6 +143,10 @@ class UnreadChanges implements FlowFeed {
 
   reset(): void {
     this.#refuse({ code: "STORE_UNAVAILABLE", message: "the shard is built anew; watch again" });
+  }
+
+  moved(): void {
+    this.#refuse(this.#whereTo());
   }
 
   async next(signal: AbortSignal): Promise<{ readonly flows: readonly Flow[]; readonly sequence: bigint }> {
@@ -164,7 +171,7 @@ class UnreadChanges implements FlowFeed {
     return this.#flows.length > 0 || this.#others >= untoldChangesMax;
   }
 
-  #refuse(error: ConstructorParameters<typeof Refusal>[0]): void {
+  #refuse(error: DetailedError): void {
     this.#refusal = new Refusal(error);
     this.#flows = [];
     this.#wake?.();

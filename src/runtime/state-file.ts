@@ -87,7 +87,7 @@ async function openIfThere(path: string): Promise<FileHandle | undefined> {
 }
 
 function damaged(path: string, cause: string): { readonly kind: "damaged"; readonly message: string } {
-  return { kind: "damaged", message: `${path} can't be used: ${cause}; the coordinator's next state replaces it` };
+  return { kind: "damaged", message: `${path} can't be used: ${cause}; the next one that is told replaces it` };
 }
 
 function sha256(bytes: Uint8Array): string {

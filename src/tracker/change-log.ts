@@ -49,6 +49,10 @@ export class ChangeLog implements FlowFeed {
     this.#completeAfter = 0n;
   }
 
+  moved(): void {
+    this.reset();
+  }
+
   /** All changes after a position of this history, in order. Undefined: some are forgotten, or the history is another. */
   since(history: bigint, sequence: bigint): readonly Flow[] | undefined {
     if (history !== this.#history || sequence < this.#completeAfter) return undefined;

@@ -1,23 +1,32 @@
-/** What a table has changed since its store was written last; each thing once, however often it changed. */
-import { type FlowKey, flowKeyText } from "../flow/flow.ts";
+/**
+ * What a table has changed since its store was written last. What has changed often is named as often: to write it twice
+ * does no harm, for what is written is what the table holds in the end, and to find out costs more.
+ */
+import type { FlowKey } from "../flow/flow.ts";
+
+/** One owner's claim of a key. */
+export interface FlowName {
+  readonly owner: string;
+  readonly key: FlowKey;
+}
 
 export interface Dirt {
-  readonly flows: readonly { readonly owner: string; readonly key: FlowKey }[];
+  readonly flows: readonly FlowName[];
   readonly tombstones: readonly FlowKey[];
-  readonly senders: readonly string[];
+  readonly senders: ReadonlySet<string>;
 }
 
 export class DirtySet {
-  #flows = new Map<string, { readonly owner: string; readonly key: FlowKey }>();
-  #tombstones = new Map<string, FlowKey>();
+  #flows: FlowName[] = [];
+  #tombstones: FlowKey[] = [];
   #senders = new Set<string>();
 
-  flow(owner: string, key: FlowKey): void {
-    this.#flows.set(`${owner} ${flowKeyText(key)}`, { owner, key });
+  flow(name: FlowName): void {
+    this.#flows.push(name);
   }
 
   tombstone(key: FlowKey): void {
-    this.#tombstones.set(flowKeyText(key), key);
+    this.#tombstones.push(key);
   }
 
   sender(instance: string): void {
@@ -26,13 +35,9 @@ export class DirtySet {
 
   /** Everything, and forgets it. */
   take(): Dirt {
-    const dirt = {
-      flows: [...this.#flows.values()],
-      tombstones: [...this.#tombstones.values()],
-      senders: [...this.#senders],
-    };
-    this.#flows = new Map();
-    this.#tombstones = new Map();
+    const dirt = { flows: this.#flows, tombstones: this.#tombstones, senders: this.#senders };
+    this.#flows = [];
+    this.#tombstones = [];
     this.#senders = new Set();
     return dirt;
   }

@@ -19,9 +19,14 @@ export class Forwarders {
     }
   }
 
+  /** Whom this owner's flows at this address pass. */
+  via(address: IpAddress, owner: string): string | undefined {
+    return this.#addresses.get(address)?.get(owner);
+  }
+
   /** The flow with the instance that it passes. */
   show(flow: Flow): Flow {
-    const via = this.#addresses.get(flow.key.address)?.get(flow.owner);
+    const via = this.via(flow.key.address, flow.owner);
     return via === undefined ? flow : { ...flow, via };
   }
 }

@@ -1,11 +1,11 @@
 /** The live flows of a shard by address, owner and key, with counts that cost nothing to read. */
 import type { IpAddress } from "../flow/address.ts";
-import { type Flow, type FlowKey, flowKeyText } from "../flow/flow.ts";
+import type { FlowKey, LiveFlow, LiveFlowState } from "../flow/flow.ts";
 import { KeyDigest } from "../flow/key-digest.ts";
+import { type FlowFacts, FlowSlab } from "./flow-slab.ts";
 
 export interface FlowRecord {
-  /** Never closed. */
-  readonly flow: Flow;
+  readonly flow: LiveFlow;
   /** Stream sequence of the message that told of it last. */
   readonly changedAt: bigint;
 }
@@ -14,6 +14,12 @@ export interface FlowQuery {
   readonly address: IpAddress;
   readonly owner?: string;
   readonly peer?: IpAddress;
+}
+
+/** An owner's flows at one address. */
+export interface OwnedFlows {
+  readonly owner: string;
+  readonly flows: Iterable<LiveFlow>;
 }
 
 export interface OwnerCount {
@@ -25,7 +31,7 @@ export interface OwnerCount {
 }
 
 interface OwnerFlows {
-  readonly records: Map<string, FlowRecord>;
+  readonly slab: FlowSlab;
   readonly digest: KeyDigest;
   halfOpen: number;
 }
@@ -38,8 +44,10 @@ export class OwnerIndex {
     return this.#size;
   }
 
-  get(owner: string, key: FlowKey): FlowRecord | undefined {
-    return this.#addresses.get(key.address)?.get(owner)?.records.get(flowKeyText(key));
+  get(owner: string, key: FlowKey): FlowFacts | undefined {
+    const slab = this.#addresses.get(key.address)?.get(owner)?.slab;
+    const slot = slab?.slotOf(key);
+    return slot === undefined ? undefined : slab?.factsAt(slot);
   }
 
   /**
@@ -47,39 +55,35 @@ export class OwnerIndex {
    * address's new owner. The younger generation is the one that lives, then what was told of last.
    */
   find(key: FlowKey): FlowRecord | undefined {
-    const text = flowKeyText(key);
     let best: FlowRecord | undefined;
-    for (const { records } of this.#addresses.get(key.address)?.values() ?? []) {
-      const found = records.get(text);
-      if (found !== undefined && (best === undefined || isYounger(found, best))) best = found;
+    for (const [owner, { slab }] of this.#addresses.get(key.address) ?? []) {
+      const slot = slab.slotOf(key);
+      if (slot === undefined) continue;
+      const found = recordOf(owner, key, slab.factsAt(slot));
+      if (best === undefined || isYounger(found, best)) best = found;
     }
     return best;
   }
 
-  put(record: FlowRecord): void {
-    const { owner, key, state } = record.flow;
-    const flows = this.#ownerFlows(key.address, owner);
-    const text = flowKeyText(key);
-    const before = flows.records.get(text);
+  put(flow: LiveFlow, changedAt: bigint): void {
+    const flows = this.#ownerFlows(flow.key.address, flow.owner);
+    const before = flows.slab.put(flow, changedAt);
     if (before === undefined) {
       this.#size++;
-      flows.digest.add(key);
+      flows.digest.add(flow.key);
     }
-    flows.halfOpen += halfOpen(state) - halfOpen(before?.flow.state);
-    flows.records.set(text, record);
+    flows.halfOpen += halfOpen(flow.state) - halfOpen(before);
   }
 
   delete(owner: string, key: FlowKey): boolean {
     const owners = this.#addresses.get(key.address);
     const flows = owners?.get(owner);
-    const text = flowKeyText(key);
-    const record = flows?.records.get(text);
-    if (owners === undefined || flows === undefined || record === undefined) return false;
-    flows.records.delete(text);
+    const before = flows?.slab.delete(key);
+    if (owners === undefined || flows === undefined || before === undefined) return false;
     flows.digest.remove(key);
-    flows.halfOpen -= halfOpen(record.flow.state);
+    flows.halfOpen -= halfOpen(before);
     this.#size--;
-    if (flows.records.size === 0) owners.delete(owner);
+    if (flows.slab.size === 0) owners.delete(owner);
     if (owners.size === 0) this.#addresses.delete(key.address);
     return true;
   }
@@ -103,21 +107,28 @@ export class OwnerIndex {
 
   /** Records of an owner at these addresses; without addresses: at all. Deleting the one just given is fine. */
   *recordsOf(owner: string, addresses: Iterable<IpAddress> = this.addressesOf(owner)): Generator<FlowRecord> {
-    for (const address of addresses) yield* this.#addresses.get(address)?.get(owner)?.records.values() ?? [];
+    for (const address of addresses) {
+      const slab = this.#addresses.get(address)?.get(owner)?.slab;
+      // From the last: what a deletion moves is one that was given.
+      if (slab !== undefined) for (let slot = slab.size - 1; slot >= 0; slot--) yield recordAt(slab, slot, owner);
+    }
   }
 
-  *matching(query: FlowQuery): Generator<Flow> {
-    for (const [owner, { records }] of this.#addresses.get(query.address) ?? []) {
-      if (query.owner !== undefined && query.owner !== owner) continue;
-      for (const { flow } of records.values()) if (query.peer === undefined || query.peer === flow.key.peer) yield flow;
-    }
+  /** As they are now, whatever changes while they are read: what belongs to an owner is copied whole, some 10 ms a million. */
+  matching({ address, owner: wanted, peer }: FlowQuery): OwnedFlows[] {
+    return [...(this.#addresses.get(address) ?? [])]
+      .filter(([owner]) => wanted === undefined || wanted === owner)
+      .map(([owner, flows]) => {
+        const slab = flows.slab.copy();
+        return { owner, flows: flowsIn(slab, owner, peer) };
+      });
   }
 
   counts(address?: IpAddress): OwnerCount[] {
     const addresses = address === undefined ? [...this.#addresses.keys()] : [address];
     return addresses.flatMap((it) =>
       [...(this.#addresses.get(it) ?? [])].map(([owner, flows]) => {
-        return { address: it, owner, flows: flows.records.size, halfOpen: flows.halfOpen };
+        return { address: it, owner, flows: flows.slab.size, halfOpen: flows.halfOpen };
       }),
     );
   }
@@ -130,11 +141,26 @@ export class OwnerIndex {
     }
     let flows = owners.get(owner);
     if (flows === undefined) {
-      flows = { records: new Map(), digest: new KeyDigest(), halfOpen: 0 };
+      flows = { slab: new FlowSlab(address), digest: new KeyDigest(), halfOpen: 0 };
       owners.set(owner, flows);
     }
     return flows;
   }
+}
+
+function* flowsIn(slab: FlowSlab, owner: string, peer: IpAddress | undefined): Generator<LiveFlow> {
+  for (let slot = 0; slot < slab.size; slot++) {
+    const { flow } = recordAt(slab, slot, owner);
+    if (peer === undefined || peer === flow.key.peer) yield flow;
+  }
+}
+
+function recordAt(slab: FlowSlab, slot: number, owner: string): FlowRecord {
+  return recordOf(owner, slab.keyAt(slot), slab.factsAt(slot));
+}
+
+function recordOf(owner: string, key: FlowKey, { state, openedAtMs, generation, changedAt }: FlowFacts): FlowRecord {
+  return { flow: { key, owner, state, openedAtMs, generation }, changedAt };
 }
 
 function isYounger(one: FlowRecord, other: FlowRecord): boolean {
@@ -142,6 +168,6 @@ function isYounger(one: FlowRecord, other: FlowRecord): boolean {
   return one.changedAt > other.changedAt;
 }
 
-function halfOpen(state: Flow["state"] | undefined): number {
+function halfOpen(state: LiveFlowState | undefined): number {
   return state === "half-open" ? 1 : 0;
 }

@@ -4,8 +4,15 @@
  * Keys: shard (2 bytes), kind (1), then what names the row; numbers big-endian, so that a shard is one range. Values
  * begin with the version of their form. A row that doesn't read back is a fault of the disk or a newer program's.
  */
-import { ipAddressFromBytes, ipAddressToBytes, mappedBytes, parseIpAddress } from "../flow/address.ts";
+import {
+  type IpAddress,
+  ipAddressFromWords,
+  mappedBytes,
+  parseIpAddress,
+  writeIpAddressWords,
+} from "../flow/address.ts";
 import type { FlowKey, LiveFlowState, Protocol } from "../flow/flow.ts";
+import type { FlowFacts } from "./flow-slab.ts";
 import type { FlowRecord } from "./owner-index.ts";
 import type { Sender } from "./sender.ts";
 import type { Tombstone } from "./tombstones.ts";
@@ -28,8 +35,9 @@ const protocols: readonly Protocol[] = ["tcp", "udp"];
 const states: readonly LiveFlowState[] = ["half-open", "open", "closing"];
 const keyHeadBytes = 3;
 const flowKeyBytes = 1 + mappedBytes + 2 + mappedBytes + 2;
-const recordBytes = 2 + 8 + 8 + 8;
+export const recordBytes = 2 + 8 + 8 + 8;
 const positionHeadBytes = 2 + 8;
+const twoTo32 = 0x1_0000_0000;
 
 /** A row of the database that this program did not write, or not like this. */
 export class RecordFault extends Error {
@@ -38,8 +46,7 @@ export class RecordFault extends Error {
 
 export function rowKey(shard: number, kind: RowKind, name: Uint8Array = new Uint8Array()): Buffer {
   const key = Buffer.allocUnsafe(keyHeadBytes + name.length);
-  key.writeUInt16BE(shard);
-  key.writeUInt8(kind, 2);
+  writeRowHead(viewOf(key), shard, kind);
   key.set(name, keyHeadBytes);
   return key;
 }
@@ -49,35 +56,42 @@ export function shardRange(shard: number): { gte: Buffer; lt: Buffer } {
   return { gte: rowKey(shard, 0 as RowKind), lt: rowKey(shard + 1, 0 as RowKind) };
 }
 
-export function readRowKey(key: Buffer): { readonly kind: number; readonly name: Buffer } {
+export function readRowKey(key: Buffer): { readonly shard: number; readonly kind: number; readonly name: Buffer } {
   if (key.length < keyHeadBytes) throw new RecordFault(`a key of ${key.length} bytes`);
-  return { kind: key.readUInt8(2), name: key.subarray(keyHeadBytes) };
+  return { shard: key.readUInt16BE(0), kind: key.readUInt8(2), name: key.subarray(keyHeadBytes) };
 }
 
-/** The flow key first: all owners of a key lie side by side. */
-export function flowName(owner: string, key: FlowKey): Buffer {
-  return Buffer.concat([flowKeyToBytes(key), Buffer.from(owner)]);
+/** The flow's key first: all owners of a key lie side by side. The owner's name follows. */
+export const flowRowKeyBytes = keyHeadBytes + flowKeyBytes;
+
+/** All but the owner's name. */
+export function writeFlowRowKey(row: DataView, shard: number, key: FlowKey, hasNewAddress: boolean): void {
+  writeRowHead(row, shard, rowKinds.flow);
+  writeFlowKey(row, keyHeadBytes, key, hasNewAddress);
 }
 
-export function tombstoneName(key: FlowKey): Buffer {
-  return flowKeyToBytes(key);
+export function tombstoneRowKey(shard: number, key: FlowKey): Buffer {
+  const row = Buffer.alloc(keyHeadBytes + flowKeyBytes);
+  const view = viewOf(row);
+  writeRowHead(view, shard, rowKinds.tombstone);
+  writeFlowKey(view, keyHeadBytes, key);
+  return row;
 }
 
-export function encodeRecord({ flow, changedAt }: FlowRecord): Buffer {
-  const value = Buffer.allocUnsafe(recordBytes);
-  value.writeUInt8(version);
-  value.writeUInt8(states.indexOf(flow.state as LiveFlowState), 1);
-  value.writeBigUInt64BE(BigInt(flow.openedAtMs), 2);
-  value.writeBigUInt64BE(flow.generation, 10);
-  value.writeBigUInt64BE(changedAt, 18);
-  return value;
+export function writeRecord(row: DataView, at: number, facts: FlowFacts): void {
+  row.setUint8(at, version);
+  row.setUint8(at + 1, states.indexOf(facts.state));
+  row.setUint32(at + 2, Math.trunc(facts.openedAtMs / twoTo32));
+  row.setUint32(at + 6, facts.openedAtMs >>> 0);
+  row.setBigUint64(at + 10, facts.generation);
+  row.setBigUint64(at + 18, facts.changedAt);
 }
 
 export function decodeRecord(name: Buffer, value: Buffer): FlowRecord {
   checkVersion(value, recordBytes);
   const state = states[value.readUInt8(1)];
   if (state === undefined) throw new RecordFault(`a flow's state ${value.readUInt8(1)}`);
-  const key = flowKeyFromBytes(name);
+  const key = readFlowKey(name);
   const owner = name.subarray(flowKeyBytes).toString();
   const openedAtMs = Number(value.readBigUInt64BE(2));
   return {
@@ -95,7 +109,7 @@ export function encodeTombstone({ owner, closedAt }: Tombstone): Buffer {
 
 export function decodeTombstone(name: Buffer, value: Buffer): Tombstone {
   checkVersion(value, 9);
-  return { key: flowKeyFromBytes(name), owner: value.subarray(9).toString(), closedAt: value.readBigUInt64BE(1) };
+  return { key: readFlowKey(name), owner: value.subarray(9).toString(), closedAt: value.readBigUInt64BE(1) };
 }
 
 export function encodePosition({ sequence, fingerprint, rebuilding }: Position): Buffer {
@@ -141,27 +155,47 @@ export function decodeSender(value: Buffer): Sender {
   return sender;
 }
 
-function flowKeyToBytes(key: FlowKey): Buffer {
-  const bytes = Buffer.allocUnsafe(flowKeyBytes);
-  bytes.set(ipAddressToBytes(key.address));
-  bytes.writeUInt8(protocols.indexOf(key.protocol), mappedBytes);
-  bytes.writeUInt16BE(key.port, mappedBytes + 1);
-  bytes.set(ipAddressToBytes(key.peer), mappedBytes + 3);
-  bytes.writeUInt16BE(key.peerPort, 2 * mappedBytes + 3);
-  return bytes;
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function flowKeyFromBytes(bytes: Buffer): FlowKey {
+function writeRowHead(row: DataView, shard: number, kind: RowKind): void {
+  row.setUint16(0, shard);
+  row.setUint8(2, kind);
+}
+
+/** Of the address that is written or read, one at a time. */
+const words = new Uint32Array(mappedBytes / 4);
+
+function writeFlowKey(row: DataView, at: number, key: FlowKey, hasNewAddress = true): void {
+  if (hasNewAddress) writeAddress(row, at, key.address);
+  row.setUint8(at + mappedBytes, protocols.indexOf(key.protocol));
+  row.setUint16(at + mappedBytes + 1, key.port);
+  writeAddress(row, at + mappedBytes + 3, key.peer);
+  row.setUint16(at + 2 * mappedBytes + 3, key.peerPort);
+}
+
+function writeAddress(row: DataView, at: number, address: IpAddress): void {
+  writeIpAddressWords(address, words);
+  for (let n = 0; n < words.length; n++) row.setUint32(at + 4 * n, words[n] ?? 0);
+}
+
+function readFlowKey(bytes: Buffer): FlowKey {
   if (bytes.length < flowKeyBytes) throw new RecordFault(`a flow's key of ${bytes.length} bytes`);
   const protocol = protocols[bytes.readUInt8(mappedBytes)];
   if (protocol === undefined) throw new RecordFault(`a flow's protocol ${bytes.readUInt8(mappedBytes)}`);
   return {
-    address: ipAddressFromBytes(bytes.subarray(0, mappedBytes)),
+    address: readAddress(bytes, 0),
     protocol,
     port: bytes.readUInt16BE(mappedBytes + 1),
-    peer: ipAddressFromBytes(bytes.subarray(mappedBytes + 3, 2 * mappedBytes + 3)),
+    peer: readAddress(bytes, mappedBytes + 3),
     peerPort: bytes.readUInt16BE(2 * mappedBytes + 3),
   };
+}
+
+function readAddress(bytes: Buffer, at: number): IpAddress {
+  for (let n = 0; n < words.length; n++) words[n] = bytes.readUInt32BE(at + 4 * n);
+  return ipAddressFromWords(words);
 }
 
 function checkVersion(value: Buffer, bytesMin: number): void {

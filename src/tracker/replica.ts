@@ -12,7 +12,7 @@ import { decodeFlowEventBatch } from "../rpc/flow-event-codec.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
 import { retry } from "../runtime/retry.ts";
-import { fingerprintOf, judgeStore } from "./continuity.ts";
+import { fingerprintOf, judgeStore, type StoreVerdict } from "./continuity.ts";
 import type { FlowStore, StoredShard } from "./level.ts";
 import { type Position, RecordFault } from "./record.ts";
 import { ShardTable } from "./table.ts";
@@ -27,6 +27,11 @@ export interface ReplicaOptions {
   /** After a shard was lost: how long instances that nobody knows of have to answer before it counts as whole. */
   readonly rebuildSettleMs: number;
   readonly onBatch: (batch: AppliedBatch) => void;
+  /**
+   * What is stored is not this stream's past. True: the store has been given another tracker's copy, to be read anew;
+   * false: there is none.
+   */
+  readonly refill?: (signal: AbortSignal) => Promise<boolean>;
 }
 
 export interface AppliedBatch {
@@ -43,6 +48,8 @@ export interface FlowFeed {
   changed(flows: readonly Flow[], sequence: bigint): void;
   /** The shard was wiped: what was told before means nothing any more. */
   reset(): void;
+  /** The shard is answered for elsewhere; no change will be told any more. */
+  moved(): void;
 }
 
 export interface ReplicaStatus {
@@ -81,6 +88,16 @@ export class ShardReplica {
     return this.#options.shard;
   }
 
+  /** False: nothing is stored of it, and nothing was read from the stream yet. */
+  get isStored(): boolean {
+    return this.#position !== undefined;
+  }
+
+  /** Messages not yet applied; undefined: not known. */
+  get lag(): number | undefined {
+    return this.#lag;
+  }
+
   get table(): ShardTable {
     return this.#table;
   }
@@ -111,6 +128,12 @@ export class ShardReplica {
   subscribe(feed: FlowFeed): Disposable {
     this.#feeds.add(feed);
     return { [Symbol.dispose]: () => void this.#feeds.delete(feed) };
+  }
+
+  /** Nobody who waits or watches hears more from this copy. */
+  release(): void {
+    for (const feed of [...this.#feeds]) feed.moved();
+    this.#waiters.giveUp();
   }
 
   /**
@@ -173,8 +196,7 @@ export class ShardReplica {
     const { bus, shard } = this.#options;
     const stream = flowStreamName;
     const subject = flowSubject(shard);
-    const range = await bus.streamRange(stream, signal);
-    await this.#compare(range, signal);
+    const range = await this.#compare(signal);
     const last = await bus.lastSequence(stream, subject, signal);
     this.#lag = last > this.#table.sequence ? undefined : 0;
     const from = this.#table.sequence + 1n;
@@ -183,14 +205,27 @@ export class ShardReplica {
     return new Error("the bus ended consuming without a reason");
   }
 
-  async #compare(range: StreamRange, signal: AbortSignal): Promise<void> {
-    const { bus } = this.#options;
-    const applied = this.#position?.sequence ?? 0n;
-    const within = applied >= range.first && applied <= range.last;
-    const message = within ? await bus.messageAt(flowStreamName, applied, signal) : undefined;
-    const verdict = judgeStore(this.#position, range, message?.data);
+  /** Afterwards what is stored is this stream's past. */
+  async #compare(signal: AbortSignal): Promise<StreamRange> {
+    const { bus, refill } = this.#options;
+    let range = await bus.streamRange(flowStreamName, signal);
+    let verdict = await this.#judge(range, signal);
+    if (verdict.kind === "rebuild" && (await refill?.(signal)) === true) {
+      await this.load();
+      // The copy may be younger than what was known of the stream.
+      range = await bus.streamRange(flowStreamName, signal);
+      verdict = await this.#judge(range, signal);
+    }
     if (verdict.kind === "rebuild") await this.#rebuild(range, verdict.reason);
     else if (this.#position === undefined) await this.#commit(new Uint8Array(), false);
+    return range;
+  }
+
+  async #judge(range: StreamRange, signal: AbortSignal): Promise<StoreVerdict> {
+    const applied = this.#position?.sequence ?? 0n;
+    const within = applied >= range.first && applied <= range.last;
+    const message = within ? await this.#options.bus.messageAt(flowStreamName, applied, signal) : undefined;
+    return judgeStore(this.#position, range, message?.data);
   }
 
   /** Forgets everything but who there is, and asks everyone. */

@@ -8,9 +8,10 @@
  */
 import type { IpAddress } from "../flow/address.ts";
 import type { FlowEvent, FlowEventBatch, FlowRow, Forward } from "../flow/events.ts";
-import { type Flow, type FlowKey, flowKeyText } from "../flow/flow.ts";
+import type { Flow, FlowKey, FlowState, LiveFlow, LiveFlowState } from "../flow/flow.ts";
 import { isSameDigest } from "../flow/key-digest.ts";
 import { DirtySet } from "./dirty.ts";
+import type { FlowFacts } from "./flow-slab.ts";
 import { Forwarders } from "./forwarders.ts";
 import { type FlowQuery, type FlowRecord, type OwnerCount, OwnerIndex } from "./owner-index.ts";
 import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
@@ -79,13 +80,16 @@ export class ShardTable {
   find(key: FlowKey): Found {
     const record = this.#flows.find(key);
     if (record !== undefined) return { kind: "owned", flow: this.#forwarders.show(record.flow) };
-    const tombstone = this.#tombstones.get(flowKeyText(key));
+    const tombstone = this.#tombstones.get(key);
     return tombstone === undefined ? { kind: "absent" } : { kind: "closed", owner: tombstone.owner };
   }
 
-  /** Whoever iterates must not apply in between. */
-  *flowsOf(query: FlowQuery): Generator<Flow> {
-    for (const flow of this.#flows.matching(query)) yield this.#forwarders.show(flow);
+  /** As of now, whatever is applied while they are read. */
+  flowsOf(query: FlowQuery): Generator<Flow> {
+    const found = this.#flows.matching(query).map(({ owner, flows }) => {
+      return { flows, via: this.#forwarders.via(query.address, owner) };
+    });
+    return seenFlows(found);
   }
 
   counts(address?: IpAddress): OwnerCount[] {
@@ -111,20 +115,20 @@ export class ShardTable {
     this.#mark(this.#sender(instance), true);
   }
 
-  record(owner: string, key: FlowKey): FlowRecord | undefined {
+  facts(owner: string, key: FlowKey): FlowFacts | undefined {
     return this.#flows.get(owner, key);
   }
 
   tombstone(key: FlowKey): Tombstone | undefined {
-    return this.#tombstones.get(flowKeyText(key));
+    return this.#tombstones.get(key);
   }
 
   sender(instance: string): Sender | undefined {
     return this.#senders.get(instance);
   }
 
-  restoreRecord(record: FlowRecord): void {
-    this.#flows.put(record);
+  restoreRecord({ flow, changedAt }: FlowRecord): void {
+    this.#flows.put(flow, changedAt);
   }
 
   /** In the order of `closedAt`. */
@@ -174,10 +178,10 @@ export class ShardTable {
       const others = this.#flows.owners(order.address).filter((owner) => owner !== order.instance);
       for (const owner of others)
         for (const record of this.#flows.recordsOf(owner, [order.address]))
-          if (record.flow.generation <= order.generation) this.#close(record, changes);
+          if (record.flow.generation <= order.generation) this.#close(record.flow, changes);
       return;
     }
-    for (const record of this.#flows.recordsOf(order.instance)) this.#close(record, changes);
+    for (const record of this.#flows.recordsOf(order.instance)) this.#close(record.flow, changes);
     const sender = this.#senders.get(order.instance);
     if (sender === undefined) return;
     retireAllBoots(sender);
@@ -186,18 +190,21 @@ export class ShardTable {
   }
 
   #applyRow(owner: string, row: FlowRow, changes: Flow[]): void {
-    if (row.state !== "closed") {
+    if (isLive(row)) {
       changes.push(this.#put(owner, row));
       return;
     }
     const known = this.#flows.get(owner, row.key);
-    this.#close(known ?? { flow: toFlow(owner, row), changedAt: this.#sequence }, changes);
+    this.#close(
+      { ...toFlow(owner, row), ...(known && { openedAtMs: known.openedAtMs, generation: known.generation }) },
+      changes,
+    );
   }
 
   /** A row of a snapshot changes nothing for those who watch when it says what was known. */
   #confirmRow(owner: string, row: FlowRow, changes: Flow[]): void {
-    if (row.state === "closed") return;
-    const before = this.#flows.get(owner, row.key)?.flow;
+    if (!isLive(row)) return;
+    const before = this.#flows.get(owner, row.key);
     const flow = this.#put(owner, row);
     const same =
       before?.state === flow.state && before.openedAtMs === flow.openedAtMs && before.generation === flow.generation;
@@ -221,7 +228,7 @@ export class ShardTable {
     if (snapshot.flows !== flows) return `snapshot ${snapshot.id} has ${snapshot.flows} flows instead of ${flows}`;
     const all = snapshot.addresses.length === 0;
     for (const record of this.#flows.recordsOf(sender.instance, all ? undefined : snapshot.addresses))
-      if (record.changedAt < snapshot.begunAt) this.#close(record, changes);
+      if (record.changedAt < snapshot.begunAt) this.#close(record.flow, changes);
     if (all) this.#mark(sender, false);
     return undefined;
   }
@@ -240,16 +247,16 @@ export class ShardTable {
     this.dirty.sender(sender.instance);
   }
 
-  #put(owner: string, row: FlowRow): Flow {
+  #put(owner: string, row: FlowRow & { readonly state: LiveFlowState }): LiveFlow {
     const flow = toFlow(owner, row);
-    this.#flows.put({ flow, changedAt: this.#sequence });
-    this.dirty.flow(owner, row.key);
-    if (this.#tombstones.delete(flowKeyText(row.key))) this.dirty.tombstone(row.key);
+    this.#flows.put(flow, this.#sequence);
+    this.dirty.flow(flow);
+    if (this.#tombstones.delete(row.key)) this.dirty.tombstone(row.key);
     return flow;
   }
 
-  #close({ flow }: FlowRecord, changes: Flow[]): void {
-    if (this.#flows.delete(flow.owner, flow.key)) this.dirty.flow(flow.owner, flow.key);
+  #close(flow: Flow, changes: Flow[]): void {
+    if (this.#flows.delete(flow.owner, flow.key)) this.dirty.flow(flow);
     this.#tombstones.put({ key: flow.key, owner: flow.owner, closedAt: this.#sequence });
     this.dirty.tombstone(flow.key);
     changes.push({ ...flow, state: "closed" });
@@ -272,6 +279,19 @@ export class ShardTable {
   }
 }
 
-function toFlow(owner: string, { key, state, openedAtMs, generation }: FlowRow): Flow {
+function toFlow<State extends FlowState>(
+  owner: string,
+  { key, state, openedAtMs, generation }: FlowRow & { readonly state: State },
+): Flow & { readonly state: State } {
   return { key, owner, state, openedAtMs, generation };
+}
+
+function isLive(row: FlowRow): row is FlowRow & { readonly state: LiveFlowState } {
+  return row.state !== "closed";
+}
+
+function* seenFlows(
+  found: readonly { readonly flows: Iterable<Flow>; readonly via: string | undefined }[],
+): Generator<Flow> {
+  for (const { flows, via } of found) for (const flow of flows) yield via === undefined ? flow : { ...flow, via };
 }

@@ -20,8 +20,8 @@ export class Tombstones {
   /** In the order of `closedAt`. */
   readonly #byKey = new Map<string, Tombstone>();
 
-  get(keyText: string): Tombstone | undefined {
-    return this.#byKey.get(keyText);
+  get(key: FlowKey): Tombstone | undefined {
+    return this.#byKey.get(flowKeyText(key));
   }
 
   put(tombstone: Tombstone): void {
@@ -30,8 +30,8 @@ export class Tombstones {
     this.#byKey.set(text, tombstone);
   }
 
-  delete(keyText: string): boolean {
-    return this.#byKey.delete(keyText);
+  delete(key: FlowKey): boolean {
+    return this.#byKey.size > 0 && this.#byKey.delete(flowKeyText(key));
   }
 
   /** Removes what is too old at this stream sequence, and the oldest of what is too many. */

@@ -26,6 +26,11 @@ export class Waiters {
     }
   }
 
+  /** Nobody's position is reached here any more. */
+  giveUp(): void {
+    for (const waiter of this.#waiters) waiter.done(false);
+  }
+
   reach(sequence: bigint): void {
     for (const waiter of this.#waiters) if (waiter.sequence <= sequence) waiter.done(true);
   }

@@ -1,7 +1,8 @@
-/** `npm run bench -- NAME [--json]`: measurements on this machine, in network namespaces. */
+/** `npm run bench -- NAME [--json]`: measurements on this machine. */
 import { parseArgs } from "node:util";
 import { benchEvents, eventsDefaults, eventsTable } from "./events.ts";
 import { benchFollow, type FollowResult, gigabits } from "./follow.ts";
+import { benchTracker, trackerDefaults, trackerTable } from "./tracker.ts";
 
 /** Many short ones: a machine that others use changes its pace within seconds. */
 const defaultPairs = 21;
@@ -14,6 +15,8 @@ const usage = `usage: npm run bench -- NAME [--json] [OPTIONS]
   events   what short connections cost an agent: processor time, messages, events lost
              --rate ${eventsDefaults.rate} connections a second  --seconds ${eventsDefaults.seconds}
              --budget ${eventsDefaults.messagesPerSecond} messages a second of the cluster
+  tracker  ingest, look-ups, memory and recovery of a tracker, beside LevelDB alone and redis-server
+             --flows ${trackerDefaults.flows}  --pairs ${trackerDefaults.pairs}
 `;
 
 interface Surroundings {
@@ -50,27 +53,60 @@ function row(cells: readonly string[]): string {
     .join("");
 }
 
+type Values = Readonly<Record<string, string | undefined>>;
+
+/** By name: which options it takes, and what they make it do. */
+const measurements: Readonly<
+  Record<string, { readonly options: readonly string[]; readonly of: (values: Values) => Measurement }>
+> = {
+  follow: {
+    options: ["pairs", "seconds"],
+    of: (values) => {
+      const pairs = Math.trunc(within(values["pairs"] ?? defaultPairs, 1, 1_000));
+      const seconds = within(values["seconds"] ?? defaultSeconds, 0.5, 600);
+      return (surroundings) => follow(pairs, seconds, surroundings);
+    },
+  },
+  events: {
+    options: ["rate", "seconds", "budget"],
+    of: (values) => {
+      const rate = within(values["rate"] ?? eventsDefaults.rate, 1, 100_000);
+      const seconds = within(values["seconds"] ?? eventsDefaults.seconds, 1, 600);
+      const messagesPerSecond = within(values["budget"] ?? eventsDefaults.messagesPerSecond, 1, 1_000_000);
+      return (surroundings) => events({ rate, seconds, messagesPerSecond, ...surroundings });
+    },
+  },
+  tracker: {
+    options: ["flows", "pairs"],
+    of: (values) => {
+      const flows = Math.trunc(within(values["flows"] ?? trackerDefaults.flows, 1_000, 10_000_000));
+      const pairs = Math.trunc(within(values["pairs"] ?? trackerDefaults.pairs, 1, 100));
+      return (surroundings) => tracker({ flows, pairs, ...surroundings });
+    },
+  },
+};
+
 /** Undefined: not to be understood. */
 function readArguments(): { json: boolean; measure: Measurement } | undefined {
   try {
     const option = { type: "string" } as const;
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { json: { type: "boolean" }, pairs: option, seconds: option, rate: option, budget: option },
+      options: {
+        json: { type: "boolean" },
+        pairs: option,
+        seconds: option,
+        rate: option,
+        budget: option,
+        flows: option,
+      },
     });
-    const [name, ...more] = positionals;
-    if (more.length > 0) return undefined;
-    const json = values.json ?? false;
-    if (name === "follow" && values.rate === undefined && values.budget === undefined) {
-      const pairs = within(values.pairs ?? defaultPairs, 1, 1_000);
-      const seconds = within(values.seconds ?? defaultSeconds, 0.5, 600);
-      return { json, measure: (surroundings) => follow(Math.trunc(pairs), seconds, surroundings) };
-    }
-    if (name !== "events" || values.pairs !== undefined) return undefined;
-    const rate = within(values.rate ?? eventsDefaults.rate, 1, 100_000);
-    const seconds = within(values.seconds ?? eventsDefaults.seconds, 1, 600);
-    const messagesPerSecond = within(values.budget ?? eventsDefaults.messagesPerSecond, 1, 1_000_000);
-    return { json, measure: (surroundings) => events({ rate, seconds, messagesPerSecond, ...surroundings }) };
+    const { json = false, ...given } = values;
+    const [name = "", ...more] = positionals;
+    const measurement = measurements[name];
+    if (measurement === undefined || more.length > 0) return undefined;
+    if (Object.keys(given).some((it) => !measurement.options.includes(it))) return undefined;
+    return { json, measure: measurement.of(given) };
   } catch {
     return undefined;
   }
@@ -91,6 +127,11 @@ async function follow(pairs: number, seconds: number, surroundings: Surroundings
 async function events(options: Parameters<typeof benchEvents>[0]): Promise<Output> {
   const result = await benchEvents(options);
   return { result, table: eventsTable(result) };
+}
+
+async function tracker(options: Parameters<typeof benchTracker>[0]): Promise<Output> {
+  const result = await benchTracker(options);
+  return { result, table: trackerTable(result) };
 }
 
 async function main(): Promise<number> {

@@ -21,8 +21,10 @@ export function seedsTo(count: number): readonly number[] {
   return Array.from({ length: count }, (_, index) => index + 1);
 }
 
+export type Judged = Pick<RunResult, "violations" | "replay">;
+
 /** With every failed run's violations and the command that replays it. */
-export function violationsOf(results: readonly RunResult[]): readonly string[] {
+export function violationsOf(results: readonly Judged[]): readonly string[] {
   return results.flatMap(({ violations, replay }) =>
     violations.length === 0 ? [] : [...violations, `replay: ${replay}`],
   );

@@ -1,6 +1,8 @@
-/** What gossip must hold at full size, line by line: what is run, and the figures that it is judged by. */
+/** What gossip and placement must hold at full size, line by line: what is run, and the figures that it is judged by. */
 
-import { median, runSeeds, seedsTo, violationsOf } from "./repeated.ts";
+import { runPlacement } from "./placement/run.ts";
+import { placementScenarios } from "./placement/scenarios.ts";
+import { type Judged, median, runSeeds, seedsTo, violationsOf } from "./repeated.ts";
 import { summaryOf } from "./report.ts";
 import type { RunResult } from "./result.ts";
 import type { Scenario } from "./scenario.ts";
@@ -116,6 +118,22 @@ export const soakList: readonly SoakLine[] = [
       return outcome(results, [atMost("runs that broke an invariant", broken, 0, "")]);
     },
   },
+  {
+    name: "placement",
+    about: "every scenario of placement",
+    seeds: 20,
+    measure: (seeds, _stopwatchMs, say) => {
+      const results = placementScenarios.flatMap((scenario) =>
+        seedsTo(seeds).map((seed) => {
+          const result = runPlacement(scenario, seed);
+          say(`${scenario.name}: seed ${seed}, ${result.violations.length} violations`);
+          return result;
+        }),
+      );
+      const broken = results.filter(({ violations }) => violations.length > 0).length;
+      return outcome(results, [atMost("runs that broke an invariant", broken, 0, "")]);
+    },
+  },
 ];
 
 /**
@@ -140,7 +158,7 @@ function tell(say: (text: string) => void): (result: RunResult) => void {
   return (result) => say(summaryOf(result));
 }
 
-function outcome(results: readonly RunResult[], figures: readonly Figure[]): Outcome {
+function outcome(results: readonly Judged[], figures: readonly Figure[]): Outcome {
   return { figures, violations: violationsOf(results) };
 }
 

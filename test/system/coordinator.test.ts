@@ -248,7 +248,9 @@ describe("coordinators on NATS", () => {
     const shards = await bench.calls.listShards();
     expect(shards).toHaveLength(32);
     expect(new Set(shards.map(({ primary }) => primary))).toEqual(new Set(["tracker1"]));
-    await expect(bench.calls.moveShard(3, "tracker1")).rejects.toMatchObject({ received: { code: "UNSUPPORTED" } });
+    await expect(bench.calls.moveShard(3, "tracker1")).rejects.toMatchObject({ received: { code: "NOTHING_TO_MOVE" } });
+    await expect(bench.calls.moveShard(3, "tracker9")).rejects.toMatchObject({ received: { code: "UNKNOWN_MEMBER" } });
+    await expect(bench.calls.unpinShard(3)).rejects.toMatchObject({ received: { code: "NOTHING_TO_MOVE" } });
     for await (const flows of bench.calls.listFlows({ address: publicA, limit: 10 })) expect(flows).toEqual([]);
   });
 

@@ -1,130 +1,17 @@
 /** A tracker on NATS and LevelDB that is killed, and a NATS that is killed, while thousands of events a second come. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
-import { type Flow, flowKeyText } from "../../src/flow/flow.ts";
-import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
-import type { ShardPosition } from "../../src/node/state.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
-import { sleep, waitFor } from "../../src/runtime/retry.ts";
-import { flowOf, ip, keyOf } from "../support/flows.ts";
-import { freePort, natsServerInstalled, startNatsServer, type TestNatsServer } from "../support/nats-server.ts";
+import { waitFor } from "../../src/runtime/retry.ts";
+import { compareWithTrackers, Traffic } from "../support/flow-traffic.ts";
+import { ip } from "../support/flows.ts";
+import { natsServerInstalled, startNatsServer, type TestNatsServer } from "../support/nats-server.ts";
 import { type TestDirectory, temporaryDirectory } from "../support/tracker.ts";
+import { type TrackerProcess, trackerProcess } from "../support/tracker-process.ts";
 
-const addresses = ["203.0.113.10", "203.0.113.11", "203.0.113.12"].map(ip);
+const addresses = [ip("203.0.113.10"), ip("203.0.113.11"), ip("203.0.113.12")] as const;
 const owner = "vm-a";
-const tickMs = 10;
-/** Of each tick: 3,000 events a second. */
-const eventsPerTick = 30;
-const settleMs = 500;
-
-class TrackerProcess implements AsyncDisposable {
-  readonly endpoint: string;
-  readonly adminPort: number;
-  readonly #configFile: string;
-  readonly #lines: string[] = [];
-  #process: ChildProcess | undefined;
-
-  constructor(endpoint: string, adminPort: number, configFile: string) {
-    this.endpoint = endpoint;
-    this.adminPort = adminPort;
-    this.#configFile = configFile;
-  }
-
-  async start(): Promise<void> {
-    const script = fileURLToPath(new URL("tracker.process.ts", import.meta.url));
-    const started = spawn(process.execPath, [script, this.#configFile], { stdio: ["ignore", "pipe", "inherit"] });
-    started.stdout.on("data", (data: Buffer) => this.#lines.push(data.toString()));
-    this.#process = started;
-    await this.ready();
-  }
-
-  async ready(): Promise<void> {
-    await waitFor(async () => await this.#isReady(), { signal, timeoutMs: 20_000, what: "the tracker to be ready" });
-  }
-
-  async metric(name: string): Promise<number> {
-    const text = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
-    const values = [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, "gm"))].map(([, value]) =>
-      Number(value),
-    );
-    return values.reduce((sum, value) => sum + value, 0);
-  }
-
-  log(): string {
-    return this.#lines.join("");
-  }
-
-  async end(how: "SIGKILL" | "SIGTERM"): Promise<number | null> {
-    const running = this.#process;
-    this.#process = undefined;
-    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return null;
-    const exited = once(running, "exit");
-    running.kill(how);
-    const [code] = await exited;
-    return code;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.end("SIGKILL");
-  }
-
-  async #isReady(): Promise<boolean> {
-    try {
-      return (await fetch(`http://127.0.0.1:${this.adminPort}/readyz`)).ok;
-    } catch {
-      return false;
-    }
-  }
-}
-
-/** An instance whose flows open, change and end all the time, as far as the tracker can tell. */
-class Traffic {
-  readonly flows = new Map<string, Flow>();
-  events = 0;
-  readonly #publisher: FlowPublisher;
-  #next = 0;
-
-  constructor(publisher: FlowPublisher) {
-    this.#publisher = publisher;
-  }
-
-  async run(stop: AbortSignal): Promise<void> {
-    while (!stop.aborted) {
-      for (let n = 0; n < eventsPerTick; n++) this.#event();
-      await sleep(tickMs, stop).catch(() => undefined);
-    }
-  }
-
-  async barrier(): Promise<ShardPosition[]> {
-    return (await Promise.all(addresses.map((address) => this.#publisher.barrier("end", address, signal)))).flat();
-  }
-
-  /** A flow in turn: it opens, is established, and two of three end. */
-  #event(): void {
-    const number = Math.trunc(this.#next / 3);
-    const address = addresses[number % addresses.length] ?? addresses[0];
-    const key = { ...keyOf(number % 60_000, address), port: 1 + Math.trunc(number / 60_000) };
-    const stage = this.#next++ % 3;
-    this.events++;
-    if (stage === 2 && number % 3 !== 0) {
-      const flow = this.flows.get(flowKeyText(key));
-      if (flow === undefined) throw new Error("a flow that was not opened");
-      this.flows.delete(flowKeyText(key));
-      this.#publisher.change({ ...flow, state: "closed" });
-      return;
-    }
-    const flow = flowOf(0, owner, stage === 0 ? "half-open" : "open", { key });
-    this.flows.set(flowKeyText(key), flow);
-    this.#publisher.change(flow);
-  }
-}
+const eventsPerSecond = 3_000;
 
 const signal = AbortSignal.timeout(180_000);
 
@@ -133,7 +20,6 @@ describe("a tracker on NATS and LevelDB", () => {
   let directory: TestDirectory;
   let tracker: TrackerProcess;
   let bus: NatsBus;
-  let publisher: FlowPublisher;
   let traffic: Traffic;
   let client: TrackerClient;
 
@@ -141,24 +27,15 @@ describe("a tracker on NATS and LevelDB", () => {
     if (!natsServerInstalled) throw new Error("nats-server is not installed; run `npm run setup`");
     nats = await startNatsServer();
     directory = await temporaryDirectory();
-    tracker = await configuredTracker(directory, nats);
+    tracker = await trackerProcess(directory, "tracker1", { servers: nats.servers });
     await tracker.start();
     bus = connectBus({ servers: nats.servers, name: "test" });
-    publisher = new FlowPublisher({
-      bus,
-      instance: owner,
-      shards: 32,
-      boot: randomBytes(16),
-      flush: { ...defaultFlushLimits, windowMinMs: 10 },
-      onSnapshotNeeded: (shard) => void publisher.snapshotShard(shard, traffic.flows.values()).catch(() => undefined),
-      onError: () => undefined,
-    });
-    traffic = new Traffic(publisher);
+    traffic = new Traffic({ bus, addresses, shards: 32, instance: owner, eventsPerSecond });
     client = new TrackerClient([tracker.endpoint]);
   });
   afterEach(async () => {
     client[Symbol.dispose]();
-    await publisher.close();
+    await traffic[Symbol.asyncDispose]();
     await bus[Symbol.asyncDispose]();
     await tracker[Symbol.asyncDispose]();
     await nats[Symbol.asyncDispose]();
@@ -166,16 +43,7 @@ describe("a tracker on NATS and LevelDB", () => {
   });
 
   const expectAllKnown = async (): Promise<void> => {
-    const atLeast = await traffic.barrier();
-    expect(await client.barrier(atLeast, { deadlineMs: 20_000, signal })).toEqual({ reached: true });
-    const known: Flow[] = [];
-    for (const address of addresses)
-      for await (const page of client.list({ address, atLeast }, { signal, deadlineMs: 10_000 })) known.push(...page);
-    const byText = (flows: Iterable<Flow>) => [...flows].map((flow) => [flowKeyText(flow.key), flow.state]).sort();
-    expect(byText(known)).toEqual(byText(traffic.flows.values()));
-    const counts = await client.count({ atLeast }, { signal });
-    expect(counts.complete).toBe(true);
-    expect(counts.counts.reduce((sum, { flows }) => sum + flows, 0)).toBe(traffic.flows.size);
+    expect(await compareWithTrackers(traffic, addresses, client, signal)).toEqual([]);
   };
 
   test("killed again and again amid thousands of events a second, loses nothing and holds nothing twice", async () => {
@@ -255,20 +123,3 @@ describe("a tracker on NATS and LevelDB", () => {
     await restarted;
   }, 120_000);
 });
-
-async function configuredTracker(directory: TestDirectory, nats: TestNatsServer): Promise<TrackerProcess> {
-  const endpoint = `unix:${join(directory.path, "tracker.sock")}`;
-  const adminPort = await freePort();
-  const configFile = join(directory.path, "tracker.yaml");
-  const config = {
-    name: "tracker1",
-    listen: [endpoint],
-    trackers: [{ name: "tracker1", endpoint }],
-    nats: { servers: nats.servers },
-    dataDirectory: join(directory.path, "data"),
-    rebuild: { settleMs },
-    admin: { listen: `127.0.0.1:${adminPort}` },
-  };
-  await writeFile(configFile, JSON.stringify(config));
-  return new TrackerProcess(endpoint, adminPort, configFile);
-}

@@ -1,13 +1,21 @@
 /** `baton cluster`: its members, and where the shards are. */
 import type { Command } from "commander";
+import type { ShardView } from "../../../src/rpc/cluster-codec.ts";
+import type { Coordinators } from "../../../src/rpc/coordinators.ts";
+import { sleep } from "../../../src/runtime/retry.ts";
 import { action, addCommand, addGroup, type Host, integerArgument } from "../command.ts";
-import { exitCodes } from "../exit-code.ts";
+import { type ExitCode, exitCodes } from "../exit-code.ts";
+import { CommandFailed } from "../failure.ts";
 import { memberJson, memberTable, shardJson, shardTable } from "../render/cluster.ts";
-import { type CommonOptions, withCoordinators } from "../shell.ts";
+import { type CommonOptions, type Shell, withCoordinators } from "../shell.ts";
 
 interface MoveOptions extends CommonOptions {
-  readonly to: string;
+  readonly to?: string;
+  readonly unpin?: true;
+  readonly wait?: true;
 }
+
+const waitPollMs = 250;
 
 const shardMax = 65_535;
 
@@ -76,19 +84,45 @@ export function registerCluster(program: Command, host: Host): void {
 
   addCommand(group, {
     usage: "move",
-    summary: "move a shard to another member",
-    examples: [{ command: "baton cluster move 7 --to tracker2", what: "with all that it knows" }],
+    summary: "move a shard to another member, where it stays until it is moved again or unpinned",
+    examples: [
+      { command: "baton cluster move 7 --to tracker2", what: "tracker2 becomes its primary" },
+      { command: "baton cluster move 7 --to tracker2 --wait", what: "returns when tracker2 serves it" },
+      { command: "baton cluster move 7 --unpin", what: "it stays, and may be moved by itself again" },
+    ],
   })
     .argument("<shard>", "number of the shard", integerArgument(shardMax))
-    .requiredOption("--to <member>", "member that is to be its primary")
-    .action(
-      action(host, (shard: number, options: MoveOptions) =>
-        withCoordinators(shell, options, async (coordinators) => {
-          const epoch = await coordinators.moveShard(shard, options.to);
-          if (options.json) terminal.json({ shard, primary: options.to, epoch: Number(epoch) });
-          else terminal.lines([[`Shard ${shard} is at ${options.to} from epoch ${epoch} on`]]);
-          return exitCodes.done;
-        }),
-      ),
-    );
+    .option("--to <member>", "member that is to be its primary")
+    .option("--unpin", "instead of moving it, let it be moved by itself again")
+    .option("--wait", "return only when the new primary serves it")
+    .action(action(host, (shard: number, options: MoveOptions) => move(shell, shard, options)));
+}
+
+async function move(shell: Shell, shard: number, options: MoveOptions): Promise<ExitCode> {
+  const { to, unpin = false, wait = false } = options;
+  if ((to === undefined) !== unpin)
+    throw new CommandFailed(exitCodes.wrongUsage, "expected either --to MEMBER or --unpin");
+  return await withCoordinators(shell, options, async (coordinators) => {
+    const epoch = to === undefined ? await coordinators.unpinShard(shard) : await coordinators.moveShard(shard, to);
+    const view = wait ? await untilServed(coordinators, shard, shell.signal) : undefined;
+    const what = to === undefined ? "may be moved by itself" : `is at ${to}`;
+    if (options.json)
+      shell.terminal.json({
+        shard,
+        ...(to !== undefined && { primary: to }),
+        epoch: Number(epoch),
+        ...(view && { state: view.state }),
+      });
+    else shell.terminal.lines([[`Shard ${shard} ${what} from epoch ${epoch} on`]]);
+    return exitCodes.done;
+  });
+}
+
+/** Whoever is its primary then: another move may have come between. */
+async function untilServed(coordinators: Coordinators, shard: number, signal: AbortSignal): Promise<ShardView> {
+  for (;;) {
+    const view = (await coordinators.listShards()).find((it) => it.shard === shard);
+    if (view?.state === "serving") return view;
+    await sleep(waitPollMs, signal);
+  }
 }

@@ -31,6 +31,8 @@ export function shardJson(view: ShardView): Json {
     lag: view.lag,
     flows: view.flows,
     complete: view.complete,
+    state: view.state,
+    pinned: view.pinned,
   };
 }
 
@@ -42,9 +44,11 @@ export function shardTable(views: readonly ShardView[]): Line[] {
     String(view.epoch),
     view.lag > 0 ? paint(formatCount(view.lag), "yellow") : "0",
     formatCount(view.flows),
-    view.complete ? paint("complete", "green") : paint("being rebuilt", "yellow"),
+    paint(view.state, view.state === "serving" ? "green" : view.state === "away" ? "red" : "yellow"),
+    view.complete ? "" : paint("incomplete", "yellow"),
+    view.pinned ? "pinned" : "",
   ]);
-  return table(["SHARD", "PRIMARY", "STANDBY", "EPOCH", "LAG", "FLOWS", "STATE"], rows, [
+  return table(["SHARD", "PRIMARY", "STANDBY", "EPOCH", "LAG", "FLOWS", "STATE", "", ""], rows, [
     "SHARD",
     "EPOCH",
     "LAG",

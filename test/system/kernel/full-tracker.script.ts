@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { assignShards } from "../../../src/placement/assignment.ts";
 import { serveGrpc } from "../../../src/rpc/server.ts";
+import { TrackerPeers } from "../../../src/rpc/tracker-peers.ts";
 import { trackerService } from "../../../src/rpc/tracker-server.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
@@ -24,9 +25,15 @@ const calls = {
     const bus = await memoryBus(signal);
     const store = await FlowStore.open(join(directory, "flows"));
     const parts = { bus, store, clock: systemClock, log: quietLog, rebuildSettleMs: 0, onBatch: () => {} };
-    const tracker = new Tracker({ name: "t1", assignment: assignShards(1n, 1, [{ name: "t1", endpoint }]), ...parts });
+    const peers = new TrackerPeers();
+    const tracker = new Tracker({ name: "t1", endpoint, shards: 1, peers, ...parts });
+    tracker.adopt(assignShards(1n, 1, [{ name: "t1", endpoint }]));
     const onBug = (error: unknown): void => console.error(error);
-    await serveGrpc({ endpoints: [endpoint], services: [trackerService({ tracker, onBug, onLookup() {} })], signal });
+    await serveGrpc({
+      endpoints: [endpoint],
+      services: [trackerService({ tracker, store, onBug, onLookup() {} })],
+      signal,
+    });
     await tracker.load();
     void tracker.run(signal);
     const speaker = new Speaker(bus, signal);

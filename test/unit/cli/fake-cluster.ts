@@ -165,7 +165,16 @@ function clusterMethods(unary: Unary) {
     state: "alive",
     load: 0.5,
   } as const;
-  const shard = { shard: 0, primary: "tracker1", epoch: 1n, lag: 0, flows: 3, complete: true };
+  const shard = {
+    shard: 0,
+    primary: "tracker1",
+    epoch: 1n,
+    lag: 0,
+    flows: 3,
+    complete: true,
+    state: "serving" as const,
+    pinned: false,
+  };
   return {
     listMembers: unary("listMembers", () => ({ members: [memberToProto(member)] })),
     listShards: unary("listShards", () => ({ shards: [shardToProto(shard)] })),

@@ -121,7 +121,16 @@ describe("the cluster", () => {
     state: "suspect",
     load: 0.25,
   } as const;
-  const shard = { shard: 7, primary: "tracker1", epoch: 2n, lag: 0, flows: 12_000, complete: true };
+  const shard = {
+    shard: 7,
+    primary: "tracker1",
+    epoch: 2n,
+    lag: 0,
+    flows: 12_000,
+    complete: true,
+    state: "serving" as const,
+    pinned: false,
+  };
 
   it("is tables", () => {
     expect(text(memberTable([member]))).toMatchInlineSnapshot(`
@@ -131,12 +140,17 @@ describe("the cluster", () => {
       "
     `);
     expect(
-      text(shardTable([shard, { ...shard, shard: 8, primary: "", lag: 9, complete: false }])),
+      text(
+        shardTable([
+          shard,
+          { ...shard, shard: 8, primary: "", lag: 9, complete: false, state: "away" as const, pinned: true },
+        ]),
+      ),
     ).toMatchInlineSnapshot(`
       "
       SHARD  PRIMARY   STANDBY  EPOCH  LAG   FLOWS  STATE
-          7  tracker1               2    0  12,000  complete
-          8  nobody                 2    9  12,000  being rebuilt
+          7  tracker1               2    0  12,000  serving
+          8  nobody                 2    9  12,000  away     incomplete  pinned
       "
     `);
   });
@@ -146,8 +160,8 @@ describe("the cluster", () => {
       '{"name":"tracker1","roles":["tracker"],"address":"10.77.0.31:7946","state":"suspect","load":0.25}',
     );
     expect(JSON.stringify([shardJson(shard), shardJson({ ...shard, standby: "tracker2" })])).toBe(
-      '[{"shard":7,"primary":"tracker1","standby":null,"epoch":2,"lag":0,"flows":12000,"complete":true},' +
-        '{"shard":7,"primary":"tracker1","standby":"tracker2","epoch":2,"lag":0,"flows":12000,"complete":true}]',
+      '[{"shard":7,"primary":"tracker1","standby":null,"epoch":2,"lag":0,"flows":12000,"complete":true,"state":"serving","pinned":false},' +
+        '{"shard":7,"primary":"tracker1","standby":"tracker2","epoch":2,"lag":0,"flows":12000,"complete":true,"state":"serving","pinned":false}]',
     );
   });
 });

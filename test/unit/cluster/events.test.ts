@@ -1,56 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { MemoryBus } from "../../../src/bus/memory.ts";
 import { ClusterEvents, clusterStream } from "../../../src/cluster/events.ts";
-import type { ClusterMember, Membership, MembershipChange } from "../../../src/cluster/membership.ts";
+import type { Membership, MembershipChange } from "../../../src/cluster/membership.ts";
 import { createLog } from "../../../src/runtime/log.ts";
-import { BoundedQueue } from "../../../src/runtime/queue.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
+import { Believed, member } from "../../support/membership.ts";
 
 const log = createLog({ service: "test", name: "test", level: "error" });
 const encodedTextOf = (data: Uint8Array): { readonly [key: string]: unknown } =>
   JSON.parse(new TextDecoder().decode(data));
-
-function member(name: string, state: ClusterMember["state"] = "alive", incarnation = 1): ClusterMember {
-  const labels = { zone: "a" };
-  const characteristics = { cpus: 2, memoryMiB: 4_096 };
-  const services = { grpc: `${name}:1` };
-  return {
-    name,
-    roles: ["tracker"],
-    state,
-    load: 0,
-    services,
-    labels,
-    characteristics,
-    gossip: `${name}:2`,
-    incarnation,
-  };
-}
-
-/** What one coordinator believes, as the test says. */
-class Believed implements Membership {
-  readonly self: ClusterMember;
-  readonly #known: readonly ClusterMember[];
-  readonly #changes = new BoundedQueue<MembershipChange>(100);
-
-  constructor(self: string, known: readonly ClusterMember[]) {
-    this.self = member(self);
-    this.#known = known;
-  }
-
-  members(): readonly ClusterMember[] {
-    return this.#known;
-  }
-
-  happens(...changes: readonly MembershipChange[]): void {
-    for (const change of changes) this.#changes.push(change);
-  }
-
-  async *changes(signal: AbortSignal): AsyncGenerator<MembershipChange, void, undefined> {
-    yield { kind: "members", members: this.#known };
-    for (;;) yield* await this.#changes.takeAll(signal);
-  }
-}
 
 class Scene implements AsyncDisposable {
   readonly bus = new MemoryBus();

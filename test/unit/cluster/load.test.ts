@@ -16,8 +16,7 @@ describe("a load", () => {
     expect(loadOf({ ...idle, loop: 0.1, host: 0.9 }, ["loop", "delay"])).toBe(0.1);
   });
 
-  it("is the first sample, and then follows with a weight that halves in five seconds", () => {
-    expect(smoothed(undefined, 0.6, 0)).toBe(0.6);
+  it("follows what is measured, with a weight that halves in five seconds", () => {
     expect(smoothed(0, 1, 5_000)).toBe(0.5);
     expect(smoothed(1, 0, 10_000)).toBe(0.25);
     const inSteps = smoothed(smoothed(0, 1, 1_000), 1, 4_000);

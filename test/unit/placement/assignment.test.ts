@@ -10,9 +10,9 @@ describe("the assignment of shards", () => {
     const { holders } = assignShards(1n, 32, trackers);
     expect(holders).toHaveLength(32);
     for (const { primary, standby } of holders) {
-      expect(trackers).toContain(primary);
-      expect(trackers).toContain(standby);
-      expect(primary).not.toBe(standby);
+      expect(trackers).toContainEqual(primary);
+      expect(trackers).toContainEqual(standby);
+      expect(primary).not.toEqual(standby);
     }
   });
 

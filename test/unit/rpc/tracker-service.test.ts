@@ -1,8 +1,10 @@
 /** Two trackers in this process, asked through their client as an agent or coordinator asks them. */
+import { rm } from "node:fs/promises";
 import { createServer, connect as openSocket, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { MemoryBus } from "../../../src/bus/memory.ts";
+import type { FlowAnswer } from "../../../src/flow/answer.ts";
 import type { FlowEvent } from "../../../src/flow/events.ts";
 import type { FlowState } from "../../../src/flow/flow.ts";
 import { TrackerServiceClient, type WatchFlowsRequest } from "../../../src/gen/baton/v1/tracker.ts";
@@ -13,6 +15,7 @@ import { fromServiceError } from "../../../src/rpc/errors.ts";
 import { type GrpcServer, serveGrpc } from "../../../src/rpc/server.ts";
 import { TrackerClient, type WatchEvent } from "../../../src/rpc/tracker-client.ts";
 import { flowsPerPage } from "../../../src/rpc/tracker-limits.ts";
+import { TrackerPeers } from "../../../src/rpc/tracker-peers.ts";
 import { trackerService } from "../../../src/rpc/tracker-server.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
@@ -25,11 +28,14 @@ import { memoryBus, quietLog, Speaker, type TestDirectory, temporaryDirectory } 
 const shards = 4;
 const shard = shardOf(publicAddress, shards);
 const names = ["tracker1", "tracker2"] as const;
+const deadlineMaxMs = 10_000;
 const changes = (...rows: ReturnType<typeof rowOf>[]): FlowEvent => ({ kind: "changes", rows, coalesced: [] });
 
 class RunningTracker implements AsyncDisposable {
   readonly endpoint: string;
   readonly #stop = new AbortController();
+  readonly #peers = new TrackerPeers();
+  #tracker: Tracker | undefined;
   #store: FlowStore | undefined;
   #server: GrpcServer | undefined;
   #running = Promise.resolve();
@@ -41,12 +47,19 @@ class RunningTracker implements AsyncDisposable {
   async start(name: string, assignment: Assignment, bus: MemoryBus, directory: string): Promise<void> {
     const store = await FlowStore.open(directory);
     const parts = { bus, store, clock: systemClock, log: quietLog, rebuildSettleMs: 0, onBatch: () => {} };
-    const tracker = new Tracker({ name, assignment, ...parts });
-    const service = trackerService({ tracker, onBug: (error) => bugs.push(error), onLookup: () => {} });
+    const tracker = new Tracker({ name, endpoint: this.endpoint, shards, peers: this.#peers, ...parts });
+    tracker.adopt(assignment);
+    this.#tracker = tracker;
+    const service = trackerService({ tracker, store, onBug: (error) => bugs.push(error), onLookup: () => {} });
     this.#store = store;
     this.#server = await serveGrpc({ endpoints: [this.endpoint], services: [service], signal: this.#stop.signal });
     await tracker.load();
     this.#running = tracker.run(this.#stop.signal);
+  }
+
+  /** Until then it refers for its shards to another tracker that has them. */
+  isServing(): boolean {
+    return this.#tracker?.status().every(({ phase }) => phase === "serving") ?? false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -54,6 +67,7 @@ class RunningTracker implements AsyncDisposable {
     await this.#running;
     await this.#server?.[Symbol.asyncDispose]();
     await this.#store?.[Symbol.asyncDispose]();
+    this.#peers[Symbol.dispose]();
   }
 }
 
@@ -104,6 +118,12 @@ describe("trackers asked through their client", () => {
     await running.get(name)?.[Symbol.asyncDispose]();
     running.delete(name);
   };
+  const untilServing = (): Promise<boolean> =>
+    waitFor(() => running.values().every((tracker) => tracker.isServing()), {
+      signal,
+      timeoutMs: 20_000,
+      what: "all copies to serve",
+    });
   const primary = (): string => assignment.holders[shard]?.primary.name ?? "";
 
   const assignmentEndpoints = () =>
@@ -135,6 +155,7 @@ describe("trackers asked through their client", () => {
     const trackers = assignmentEndpoints();
     assignment = assignShards(1n, shards, trackers);
     for (const name of names) await startTracker(name);
+    await untilServing();
     client = new TrackerClient(trackers.map(({ endpoint }) => endpoint));
     speaker = new Speaker(bus, signal, { shard });
   });
@@ -176,9 +197,13 @@ describe("trackers asked through their client", () => {
 
   test("don't know before they have come to the position asked for, and wait for it", async () => {
     await speaker.say(changes(rowOf(1)));
-    expect(await client.lookup([keyOf(1)], [{ shard, sequence: 2n }], { deadlineMs: 300 })).toEqual([
-      { kind: "unknown", reason: expect.stringContaining("not reached") },
-    ]);
+    // A busy machine may take longer for the answer's way back than the tracker has left for it.
+    const inTime = async (deadlineMs: number): Promise<FlowAnswer[]> => {
+      const answers = await client.lookup([keyOf(1)], [{ shard, sequence: 2n }], { deadlineMs });
+      const isLate = answers.every((it) => it.kind === "unknown" && it.reason.startsWith("no tracker answered"));
+      return isLate && deadlineMs < deadlineMaxMs ? await inTime(2 * deadlineMs) : answers;
+    };
+    expect(await inTime(300)).toEqual([{ kind: "unknown", reason: expect.stringContaining("not reached") }]);
     const answer = client.lookup([keyOf(1)], [{ shard, sequence: 2n }]);
     await speaker.say(changes(rowOf(1, "closed")));
     expect((await answer)[0]?.kind).toBe("closed");
@@ -253,7 +278,7 @@ describe("trackers asked through their client", () => {
     const startMs = performance.now();
     const outcome = await client.barrier([{ shard, sequence: sequence + 1n }], { deadlineMs: 400 });
     expect(outcome).toEqual({ reached: false, behind: [shard] });
-    expect(performance.now() - startMs).toBeLessThan(1_500);
+    expect(performance.now() - startMs).toBeLessThan(4_000);
     const later = client.barrier([{ shard, sequence: sequence + 1n }], { deadlineMs: 5_000 });
     await speaker.say({ kind: "tick" });
     expect(await later).toEqual({ reached: true });
@@ -395,8 +420,12 @@ describe("trackers asked through their client", () => {
   });
 
   test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>]>([
-    ["look-up", (raw) => unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 6 }], atLeast: [] }, bounds)],
-    ["count", (raw) => unary(raw, "countFlows", { address: publicAddress, atLeast: [] }, bounds)],
+    [
+      "look-up",
+      (raw) =>
+        unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 6 }], atLeast: [], columns: undefined }, bounds),
+    ],
+    ["count", (raw) => unary(raw, "countFlows", { address: publicAddress, atLeast: [], shards: [] }, bounds)],
     ["barrier", (raw) => unary(raw, "barrier", { positions: [{ shard, sequence: 1n }] }, bounds)],
     [
       "list",
@@ -414,6 +443,8 @@ describe("trackers asked through their client", () => {
         serverStream(raw, "watchFlows", { address: publicAddress, owner: "", after: [], atLeast: [] }, bounds).next(),
     ],
   ])("refuse a %s in a shard that another tracker holds, with the epoch that says so (L3)", async (_, ask) => {
+    await stopTracker("tracker1");
+    await rm(join(directory.path, "tracker1.db"), { recursive: true });
     await startAgain({ epoch: 7n, holders: holdersFor({ name: "tracker2", endpoint: "10.77.0.32:7400" }) });
     const raw = dial(TrackerServiceClient, `unix:${join(directory.path, "tracker1")}`);
     const error = await ask(raw).then(
@@ -440,15 +471,38 @@ describe("trackers asked through their client", () => {
     expect((await client.count({ address: publicAddress, atLeast })).counts).toHaveLength(1);
   });
 
+  test("answer all keys of a client that does not know yet that some of their shards have moved on (L4)", async () => {
+    const [first, second] = assignmentEndpoints();
+    const addresses = Array.from({ length: 20 }, (_, n) => ip(`203.0.113.${n}`));
+    const keys = addresses.map((address, n) => keyOf(n, address));
+    await startAgain({ epoch: 2n, holders: holdersFor(first) });
+    const atLeast = await Promise.all(
+      addresses.map(async (address, n) => {
+        const of = shardOf(address, shards);
+        const one = new Speaker(bus, signal, { shard: of, instance: `vm-${n}` });
+        return { shard: of, sequence: await one.say(changes(rowOf(n, "open", { key: keyOf(n, address) }))) };
+      }),
+    );
+    const owners = async () => (await client.lookup(keys, atLeast)).map((it) => it.kind === "owned" && it.flow.owner);
+    const expected = addresses.map((_, n) => `vm-${n}`);
+    expect(await owners()).toEqual(expected);
+    for (const moved of [...Array(shards).keys()]) {
+      const holders = holdersFor(first).map((of, shard) => (shard <= moved ? { primary: second } : of));
+      await startAgain({ epoch: BigInt(3 + moved), holders });
+      expect(await owners()).toEqual(expected);
+    }
+  });
+
   test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>, string]>([
     [
       "an address that is none",
-      (raw) => unary(raw, "countFlows", { address: "x", atLeast: [] }, bounds),
+      (raw) => unary(raw, "countFlows", { address: "x", atLeast: [], shards: [] }, bounds),
       "INVALID_ARGUMENT",
     ],
     [
       "a key without a protocol",
-      (raw) => unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 0 }], atLeast: [] }, bounds),
+      (raw) =>
+        unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 0 }], atLeast: [], columns: undefined }, bounds),
       "INVALID_ARGUMENT",
     ],
     [
@@ -459,7 +513,12 @@ describe("trackers asked through their client", () => {
     [
       "too many keys",
       (raw) =>
-        unary(raw, "lookupFlows", { keys: Array(10_001).fill({ ...keyOf(1), protocol: 6 }), atLeast: [] }, bounds),
+        unary(
+          raw,
+          "lookupFlows",
+          { keys: Array(10_001).fill({ ...keyOf(1), protocol: 6 }), atLeast: [], columns: undefined },
+          bounds,
+        ),
       "INVALID_ARGUMENT",
     ],
   ])("refuse %s", async (_, ask, code) => {

@@ -41,7 +41,16 @@ const member: MemberView = {
   state: "alive",
   load: 0.5,
 };
-const shard: ShardView = { shard: 0, primary: "tracker1", epoch: 1n, lag: 0, flows: 12, complete: true };
+const shard: ShardView = {
+  shard: 0,
+  primary: "tracker1",
+  epoch: 1n,
+  lag: 0,
+  flows: 12,
+  complete: true,
+  state: "serving",
+  pinned: false,
+};
 
 describe("the inventory on the wire", () => {
   it("comes back as it was sent", () => {

@@ -64,7 +64,7 @@ describe("a state file", () => {
     await damage(change);
     expect(await readStateFile(path, text)).toEqual({
       kind: "damaged",
-      message: `${path} can't be used: ${cause}; the coordinator's next state replaces it`,
+      message: `${path} can't be used: ${cause}; the next one that is told replaces it`,
     });
   });
 

@@ -188,7 +188,7 @@ describe("a copy of a shard", () => {
     const replica = start();
     await replica.reached(await speaker.say(changes(rowOf(1))), signal);
     let resets = 0;
-    using _feed = replica.subscribe({ changed: () => {}, reset: () => void resets++ });
+    using _feed = replica.subscribe({ changed: () => {}, reset: () => void resets++, moved: () => {} });
     bus.setConnected(false);
     bus.deleteStream(flowStreamName);
     bus.setConnected(true);
@@ -204,7 +204,7 @@ describe("a copy of a shard", () => {
     const replica = start();
     let resets = 0;
     await until(() => replica.status().lag === 0, "the replica to follow");
-    using _feed = replica.subscribe({ changed: () => {}, reset: () => void resets++ });
+    using _feed = replica.subscribe({ changed: () => {}, reset: () => void resets++, moved: () => {} });
     bus.setConnected(false);
     await until(() => replica.status().lag === undefined, "the replica to notice");
     bus.setConnected(true);
@@ -233,7 +233,7 @@ describe("a copy of a shard", () => {
   test("tells those who watch of every change in order", async () => {
     const replica = start();
     const seen: (readonly Flow[])[] = [];
-    using _feed = replica.subscribe({ changed: (flows) => void seen.push(flows), reset: () => {} });
+    using _feed = replica.subscribe({ changed: (flows) => void seen.push(flows), reset: () => {}, moved: () => {} });
     await speaker.say(changes(rowOf(1)));
     await speaker.say({ kind: "tick" });
     await replica.reached(await speaker.say(changes(rowOf(1, "closed"))), signal);

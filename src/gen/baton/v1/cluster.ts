@@ -49,6 +49,20 @@ import {
  * published. What happened while nobody led for longer than a minute is only in the next `members`. Belief is not truth:
  * a member that is cut off is dead to the others until it is heard again, and then `member-joined` follows.
  *
+ * On the same subjects, and in the same stream if they get there, is what happens to shards; without term, and with "shard" and
+ * "epoch" as numbers:
+ *
+ *   {"event": "shard-placed", "at": "2026-01-31T12:00:00.000Z", "shard": 7, "epoch": 12, "by": "coordinator1",
+ *     "role": "standby", "from": "tracker3", "to": "tracker1", "reason": "member-left",
+ *     "text": "shard 7: standby tracker3 → tracker1: tracker3 is gone"}
+ *
+ *   shard-joining, shard-tailing, shard-serving, shard-leaving, shard-gone   where the copy of "tracker" is in its life
+ *   shard-move      an operator, "by", has moved the primary "to" a tracker, pinned
+ *   shard-unpin     an operator, "by", lets it be moved again
+ *   shard-placed    the coordinator "by" has placed a copy anew; "from" or "to" is left out where it is nobody
+ *
+ * These are told best effort: who has to know asks ListShards.
+ *
  * Subscribers should ignore events and fields that they don't know.
  */
 
@@ -136,10 +150,19 @@ export interface Shard {
   primary: string;
   standby: string;
   epoch: bigint;
-  /** Messages in the event stream that the primary has not applied yet. */
+  /**
+   * Messages in the event stream that the primary has not applied yet; all that the stream holds of the shard, where
+   * the primary does not tell.
+   */
   lag: bigint;
+  /** Of the copy that answers: the primary's, else another that does in its stead. */
   flows: bigint;
+  /** False: that copy misses messages and waits for snapshots; or none answers. */
   complete: boolean;
+  /** "joining", "tailing", "serving": where the primary's copy is in its life; "away": its tracker does not answer. */
+  state: string;
+  /** An operator has chosen the primary. */
+  pinned: boolean;
 }
 
 export interface ListShardsRequest {
@@ -149,10 +172,16 @@ export interface ListShardsResponse {
   shards: Shard[];
 }
 
+/**
+ * The next epoch, in which `to` is the shard's primary, pinned there until it is moved again or unpinned. The answer
+ * comes when the epoch is stored; the shard's copy follows, and who had it answers until then.
+ */
 export interface MoveShardRequest {
   shard: number;
   to: string;
   requestedBy: string;
+  /** Instead of a move: the shard stays where it is, and is free to be moved. `to` is then empty. */
+  unpin: boolean;
 }
 
 export interface MoveShardResponse {
@@ -414,7 +443,17 @@ export const ListMembersResponse: MessageFns<ListMembersResponse> = {
 };
 
 function createBaseShard(): Shard {
-  return { shard: 0, primary: "", standby: "", epoch: 0n, lag: 0n, flows: 0n, complete: false };
+  return {
+    shard: 0,
+    primary: "",
+    standby: "",
+    epoch: 0n,
+    lag: 0n,
+    flows: 0n,
+    complete: false,
+    state: "",
+    pinned: false,
+  };
 }
 
 export const Shard: MessageFns<Shard> = {
@@ -448,6 +487,12 @@ export const Shard: MessageFns<Shard> = {
     }
     if (message.complete !== false) {
       writer.uint32(56).bool(message.complete);
+    }
+    if (message.state !== "") {
+      writer.uint32(66).string(message.state);
+    }
+    if (message.pinned !== false) {
+      writer.uint32(72).bool(message.pinned);
     }
     return writer;
   },
@@ -521,6 +566,22 @@ export const Shard: MessageFns<Shard> = {
             message.complete = reader.bool();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.pinned = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -542,6 +603,8 @@ export const Shard: MessageFns<Shard> = {
       lag: isSet(object.lag) ? BigInt(object.lag) : 0n,
       flows: isSet(object.flows) ? BigInt(object.flows) : 0n,
       complete: isSet(object.complete) ? globalThis.Boolean(object.complete) : false,
+      state: isSet(object.state) ? globalThis.String(object.state) : "",
+      pinned: isSet(object.pinned) ? globalThis.Boolean(object.pinned) : false,
     };
   },
 
@@ -568,6 +631,12 @@ export const Shard: MessageFns<Shard> = {
     if (message.complete !== false) {
       obj.complete = message.complete;
     }
+    if (message.state !== "") {
+      obj.state = message.state;
+    }
+    if (message.pinned !== false) {
+      obj.pinned = message.pinned;
+    }
     return obj;
   },
 
@@ -583,6 +652,8 @@ export const Shard: MessageFns<Shard> = {
     message.lag = (object.lag !== undefined && object.lag !== null) ? BigInt(object.lag) : 0n;
     message.flows = (object.flows !== undefined && object.flows !== null) ? BigInt(object.flows) : 0n;
     message.complete = object.complete ?? false;
+    message.state = object.state ?? "";
+    message.pinned = object.pinned ?? false;
     return message;
   },
 };
@@ -707,7 +778,7 @@ export const ListShardsResponse: MessageFns<ListShardsResponse> = {
 };
 
 function createBaseMoveShardRequest(): MoveShardRequest {
-  return { shard: 0, to: "", requestedBy: "" };
+  return { shard: 0, to: "", requestedBy: "", unpin: false };
 }
 
 export const MoveShardRequest: MessageFns<MoveShardRequest> = {
@@ -720,6 +791,9 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
     }
     if (message.requestedBy !== "") {
       writer.uint32(26).string(message.requestedBy);
+    }
+    if (message.unpin !== false) {
+      writer.uint32(32).bool(message.unpin);
     }
     return writer;
   },
@@ -761,6 +835,14 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
             message.requestedBy = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.unpin = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -782,6 +864,7 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
         : isSet(object.requested_by)
         ? globalThis.String(object.requested_by)
         : "",
+      unpin: isSet(object.unpin) ? globalThis.Boolean(object.unpin) : false,
     };
   },
 
@@ -796,6 +879,9 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
     if (message.requestedBy !== "") {
       obj.requestedBy = message.requestedBy;
     }
+    if (message.unpin !== false) {
+      obj.unpin = message.unpin;
+    }
     return obj;
   },
 
@@ -807,6 +893,7 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
     message.shard = object.shard ?? 0;
     message.to = object.to ?? "";
     message.requestedBy = object.requestedBy ?? "";
+    message.unpin = object.unpin ?? false;
     return message;
   },
 };

@@ -458,10 +458,16 @@ export const ErrorCode = {
   /** NO_OFFLINE_HOOK - `offline_source` is asked for, and no command for it is configured at the source's agent. */
   NO_OFFLINE_HOOK: 28,
   /**
-   * SHARD_MOVED - Another tracker holds the shard. ErrorInfo's metadata names the `epoch` of the assignment that says so, and the
-   * shard's primary as `leader`: who knows an older epoch asks for the assignment anew.
+   * SHARD_MOVED - Another tracker answers for the shard. ErrorInfo's metadata names the `epoch` of the assignment that says so, and
+   * who answers as `leader`: who knows an older epoch asks for the assignment anew.
    */
   SHARD_MOVED: 29,
+  /** UNKNOWN_MEMBER - No member of that name answers. */
+  UNKNOWN_MEMBER: 30,
+  /** NOTHING_TO_MOVE - The shard is there already, or is not pinned. */
+  NOTHING_TO_MOVE: 31,
+  /** SHARD_BEHIND - No copy of the shard is caught up, so there is nothing to move yet. */
+  SHARD_BEHIND: 32,
 } as const;
 
 export type ErrorCode = typeof ErrorCode[keyof typeof ErrorCode];
@@ -498,6 +504,9 @@ export namespace ErrorCode {
   export type LIMIT_EXCEEDED = typeof ErrorCode.LIMIT_EXCEEDED;
   export type NO_OFFLINE_HOOK = typeof ErrorCode.NO_OFFLINE_HOOK;
   export type SHARD_MOVED = typeof ErrorCode.SHARD_MOVED;
+  export type UNKNOWN_MEMBER = typeof ErrorCode.UNKNOWN_MEMBER;
+  export type NOTHING_TO_MOVE = typeof ErrorCode.NOTHING_TO_MOVE;
+  export type SHARD_BEHIND = typeof ErrorCode.SHARD_BEHIND;
 }
 
 export function errorCodeFromJSON(object: any): ErrorCode {
@@ -595,6 +604,15 @@ export function errorCodeFromJSON(object: any): ErrorCode {
     case 29:
     case "ERROR_CODE_SHARD_MOVED":
       return ErrorCode.SHARD_MOVED;
+    case 30:
+    case "ERROR_CODE_UNKNOWN_MEMBER":
+      return ErrorCode.UNKNOWN_MEMBER;
+    case 31:
+    case "ERROR_CODE_NOTHING_TO_MOVE":
+      return ErrorCode.NOTHING_TO_MOVE;
+    case 32:
+    case "ERROR_CODE_SHARD_BEHIND":
+      return ErrorCode.SHARD_BEHIND;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorCode");
   }
@@ -664,6 +682,12 @@ export function errorCodeToJSON(object: ErrorCode): string {
       return "ERROR_CODE_NO_OFFLINE_HOOK";
     case ErrorCode.SHARD_MOVED:
       return "ERROR_CODE_SHARD_MOVED";
+    case ErrorCode.UNKNOWN_MEMBER:
+      return "ERROR_CODE_UNKNOWN_MEMBER";
+    case ErrorCode.NOTHING_TO_MOVE:
+      return "ERROR_CODE_NOTHING_TO_MOVE";
+    case ErrorCode.SHARD_BEHIND:
+      return "ERROR_CODE_SHARD_BEHIND";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorCode");
   }

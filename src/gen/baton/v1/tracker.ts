@@ -24,6 +24,75 @@ import { Flow, FlowKey } from "./flow.ts";
 
 /** What trackers answer: who owns which flow. */
 
+/** Where a tracker's copy of a shard is in its life. */
+export const ReplicaPhase = {
+  UNSPECIFIED: 0,
+  /** JOINING - It has nothing yet: it looks for a copy, or copies. */
+  JOINING: 1,
+  /** TAILING - It has data and follows the stream, and is not known to have caught up since. */
+  TAILING: 2,
+  SERVING: 3,
+  /** LEAVING - The newest epoch does not name it; it answers until all that the epoch names are serving. */
+  LEAVING: 4,
+  /** GONE - It answers no more, and its data are being deleted. */
+  GONE: 5,
+} as const;
+
+export type ReplicaPhase = typeof ReplicaPhase[keyof typeof ReplicaPhase];
+
+export namespace ReplicaPhase {
+  export type UNSPECIFIED = typeof ReplicaPhase.UNSPECIFIED;
+  export type JOINING = typeof ReplicaPhase.JOINING;
+  export type TAILING = typeof ReplicaPhase.TAILING;
+  export type SERVING = typeof ReplicaPhase.SERVING;
+  export type LEAVING = typeof ReplicaPhase.LEAVING;
+  export type GONE = typeof ReplicaPhase.GONE;
+}
+
+export function replicaPhaseFromJSON(object: any): ReplicaPhase {
+  switch (object) {
+    case 0:
+    case "REPLICA_PHASE_UNSPECIFIED":
+      return ReplicaPhase.UNSPECIFIED;
+    case 1:
+    case "REPLICA_PHASE_JOINING":
+      return ReplicaPhase.JOINING;
+    case 2:
+    case "REPLICA_PHASE_TAILING":
+      return ReplicaPhase.TAILING;
+    case 3:
+    case "REPLICA_PHASE_SERVING":
+      return ReplicaPhase.SERVING;
+    case 4:
+    case "REPLICA_PHASE_LEAVING":
+      return ReplicaPhase.LEAVING;
+    case 5:
+    case "REPLICA_PHASE_GONE":
+      return ReplicaPhase.GONE;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ReplicaPhase");
+  }
+}
+
+export function replicaPhaseToJSON(object: ReplicaPhase): string {
+  switch (object) {
+    case ReplicaPhase.UNSPECIFIED:
+      return "REPLICA_PHASE_UNSPECIFIED";
+    case ReplicaPhase.JOINING:
+      return "REPLICA_PHASE_JOINING";
+    case ReplicaPhase.TAILING:
+      return "REPLICA_PHASE_TAILING";
+    case ReplicaPhase.SERVING:
+      return "REPLICA_PHASE_SERVING";
+    case ReplicaPhase.LEAVING:
+      return "REPLICA_PHASE_LEAVING";
+    case ReplicaPhase.GONE:
+      return "REPLICA_PHASE_GONE";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ReplicaPhase");
+  }
+}
+
 /** A place in the event stream of one shard. */
 export interface ShardPosition {
   shard: number;
@@ -40,11 +109,47 @@ export interface LookupFlowsRequest {
   keys: FlowKey[];
   /** The answer must be at least this new. */
   atLeast: ShardPosition[];
+  /** In place of keys, for thousands of them; LookupFlowsResponse.columns answers. */
+  columns: FlowKeyColumns | undefined;
 }
 
 export interface LookupFlowsResponse {
   /** One answer for each key, in the order asked. */
   answers: FlowAnswer[];
+  columns: FlowAnswerColumns | undefined;
+}
+
+/** Keys of flows as columns of equal length n. */
+export interface FlowKeyColumns {
+  /** Public addresses, each once. */
+  addresses: string[];
+  /** n indices into addresses. */
+  addressIndex: number[];
+  /** n bytes, each a Protocol. */
+  protocol: Buffer;
+  /** 16·n bytes: IPv6 addresses, IPv4 ones mapped (::ffff:a.b.c.d). */
+  peer: Buffer;
+  /** 4·n bytes: peer port, then port at the public address, each big-endian. */
+  ports: Buffer;
+}
+
+/** What FlowAnswer says, as columns of equal length n, in the order asked. */
+export interface FlowAnswerColumns {
+  /** n bytes: the field of FlowAnswer, 1 to 4. */
+  kind: Buffer;
+  /** Names of instances, and reasons, each once. The first is empty. */
+  texts: string[];
+  /** n indices into texts: the owner of an owned or closed flow, why it is unknown. */
+  textIndex: number[];
+  /** n indices into texts: Flow.via. */
+  viaIndex: number[];
+  /** n bytes, each a FlowState; 0 where there is no flow. */
+  state: Buffer;
+  /**
+   * 16·n bytes, two numbers each, big-endian: of an owned flow opened_at_ms and generation; of a closed or absent one
+   * applied_sequence and 0; of an unknown one 0 and 0.
+   */
+  numbers: Buffer;
 }
 
 export interface FlowAnswer {
@@ -119,6 +224,11 @@ export interface CountFlowsRequest {
   /** Only this public address; empty: all. */
   address: string;
   atLeast: ShardPosition[];
+  /**
+   * Without an address: only these shards, and a refusal where the tracker does not answer for one of them. Empty: all
+   * that it answers for.
+   */
+  shards: number[];
 }
 
 export interface CountFlowsResponse {
@@ -148,7 +258,10 @@ export interface BarrierResponse {
 export interface GetAssignmentRequest {
 }
 
-/** Which tracker holds which shard: immutable, one record an epoch. */
+/**
+ * Which tracker holds which shard: immutable, one record an epoch. The records are the keys `epoch.<n>` of the JetStream
+ * key-value bucket `baton`, in the JSON that docs/operations.md describes; the highest number rules.
+ */
 export interface Assignment {
   epoch: bigint;
   shards: number;
@@ -162,13 +275,63 @@ export interface ShardAssignment {
     | TrackerEndpoint
     | undefined;
   /** Absent: the shard has one copy. */
-  standby: TrackerEndpoint | undefined;
+  standby:
+    | TrackerEndpoint
+    | undefined;
+  /** An operator has chosen the primary; it stays until the shard is moved again or unpinned. */
+  pinned: boolean;
 }
 
 export interface TrackerEndpoint {
   name: string;
   /** host:port or unix:PATH */
   endpoint: string;
+}
+
+export interface ListReplicasRequest {
+  /** Empty: all. */
+  shards: number[];
+}
+
+export interface ListReplicasResponse {
+  /** Who answers, and where the other trackers reach it. */
+  tracker:
+    | TrackerEndpoint
+    | undefined;
+  /** The newest that it knows; 0: none yet. */
+  epoch: bigint;
+  replicas: Replica[];
+}
+
+export interface Replica {
+  shard: number;
+  phase: ReplicaPhase;
+  /** Of the last message applied and stored. */
+  appliedSequence: bigint;
+  /** Messages of the shard not yet applied; absent: not known. */
+  lag?: bigint | undefined;
+  flows: bigint;
+  /** False: messages are missing, and snapshots are awaited. */
+  complete: boolean;
+}
+
+export interface TransferShardRequest {
+  shard: number;
+}
+
+/**
+ * Rows of the tracker's database. Their form is versioned and checksummed; a reader that does not know it discards them
+ * and builds the shard from the event stream.
+ */
+export interface ShardRows {
+  rows: ShardRow[];
+  /** The last part: without it nothing that came before is worth anything. */
+  complete: boolean;
+}
+
+export interface ShardRow {
+  key: Buffer;
+  value: Buffer;
 }
 
 function createBaseShardPosition(): ShardPosition {
@@ -279,7 +442,7 @@ export const ShardPosition: MessageFns<ShardPosition> = {
 };
 
 function createBaseLookupFlowsRequest(): LookupFlowsRequest {
-  return { keys: [], atLeast: [] };
+  return { keys: [], atLeast: [], columns: undefined };
 }
 
 export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
@@ -289,6 +452,9 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     }
     for (const v of message.atLeast) {
       ShardPosition.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.columns !== undefined) {
+      FlowKeyColumns.encode(message.columns, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -322,6 +488,14 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
             message.atLeast.push(ShardPosition.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.columns = FlowKeyColumns.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -342,6 +516,7 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
         : globalThis.Array.isArray(object?.at_least)
         ? object.at_least.map((e: any) => ShardPosition.fromJSON(e))
         : [],
+      columns: isSet(object.columns) ? FlowKeyColumns.fromJSON(object.columns) : undefined,
     };
   },
 
@@ -353,6 +528,9 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     if (message.atLeast?.length) {
       obj.atLeast = message.atLeast.map((e) => ShardPosition.toJSON(e));
     }
+    if (message.columns !== undefined) {
+      obj.columns = FlowKeyColumns.toJSON(message.columns);
+    }
     return obj;
   },
 
@@ -363,18 +541,24 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     const message = createBaseLookupFlowsRequest();
     message.keys = object.keys?.map((e) => FlowKey.fromPartial(e)) || [];
     message.atLeast = object.atLeast?.map((e) => ShardPosition.fromPartial(e)) || [];
+    message.columns = (object.columns !== undefined && object.columns !== null)
+      ? FlowKeyColumns.fromPartial(object.columns)
+      : undefined;
     return message;
   },
 };
 
 function createBaseLookupFlowsResponse(): LookupFlowsResponse {
-  return { answers: [] };
+  return { answers: [], columns: undefined };
 }
 
 export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
   encode(message: LookupFlowsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.answers) {
       FlowAnswer.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.columns !== undefined) {
+      FlowAnswerColumns.encode(message.columns, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -400,6 +584,14 @@ export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
             message.answers.push(FlowAnswer.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.columns = FlowAnswerColumns.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -415,6 +607,7 @@ export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
   fromJSON(object: any): LookupFlowsResponse {
     return {
       answers: globalThis.Array.isArray(object?.answers) ? object.answers.map((e: any) => FlowAnswer.fromJSON(e)) : [],
+      columns: isSet(object.columns) ? FlowAnswerColumns.fromJSON(object.columns) : undefined,
     };
   },
 
@@ -422,6 +615,9 @@ export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
     const obj: any = {};
     if (message.answers?.length) {
       obj.answers = message.answers.map((e) => FlowAnswer.toJSON(e));
+    }
+    if (message.columns !== undefined) {
+      obj.columns = FlowAnswerColumns.toJSON(message.columns);
     }
     return obj;
   },
@@ -432,6 +628,354 @@ export const LookupFlowsResponse: MessageFns<LookupFlowsResponse> = {
   fromPartial<I extends Exact<DeepPartial<LookupFlowsResponse>, I>>(object: I): LookupFlowsResponse {
     const message = createBaseLookupFlowsResponse();
     message.answers = object.answers?.map((e) => FlowAnswer.fromPartial(e)) || [];
+    message.columns = (object.columns !== undefined && object.columns !== null)
+      ? FlowAnswerColumns.fromPartial(object.columns)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFlowKeyColumns(): FlowKeyColumns {
+  return { addresses: [], addressIndex: [], protocol: Buffer.alloc(0), peer: Buffer.alloc(0), ports: Buffer.alloc(0) };
+}
+
+export const FlowKeyColumns: MessageFns<FlowKeyColumns> = {
+  encode(message: FlowKeyColumns, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.addresses) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.addressIndex.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.addressIndex) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.protocol.length !== 0) {
+      writer.uint32(26).bytes(message.protocol);
+    }
+    if (message.peer.length !== 0) {
+      writer.uint32(34).bytes(message.peer);
+    }
+    if (message.ports.length !== 0) {
+      writer.uint32(42).bytes(message.ports);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlowKeyColumns {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlowKeyColumns();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.addresses.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.addressIndex.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.addressIndex.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.protocol = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.peer = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ports = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FlowKeyColumns {
+    return {
+      addresses: globalThis.Array.isArray(object?.addresses)
+        ? object.addresses.map((e: any) => globalThis.String(e))
+        : [],
+      addressIndex: globalThis.Array.isArray(object?.addressIndex)
+        ? object.addressIndex.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.address_index)
+        ? object.address_index.map((e: any) => globalThis.Number(e))
+        : [],
+      protocol: isSet(object.protocol) ? Buffer.from(bytesFromBase64(object.protocol)) : Buffer.alloc(0),
+      peer: isSet(object.peer) ? Buffer.from(bytesFromBase64(object.peer)) : Buffer.alloc(0),
+      ports: isSet(object.ports) ? Buffer.from(bytesFromBase64(object.ports)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: FlowKeyColumns): unknown {
+    const obj: any = {};
+    if (message.addresses?.length) {
+      obj.addresses = message.addresses;
+    }
+    if (message.addressIndex?.length) {
+      obj.addressIndex = message.addressIndex.map((e) => Math.round(e));
+    }
+    if (message.protocol.length !== 0) {
+      obj.protocol = base64FromBytes(message.protocol);
+    }
+    if (message.peer.length !== 0) {
+      obj.peer = base64FromBytes(message.peer);
+    }
+    if (message.ports.length !== 0) {
+      obj.ports = base64FromBytes(message.ports);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FlowKeyColumns>, I>>(base?: I): FlowKeyColumns {
+    return FlowKeyColumns.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FlowKeyColumns>, I>>(object: I): FlowKeyColumns {
+    const message = createBaseFlowKeyColumns();
+    message.addresses = object.addresses?.map((e) => e) || [];
+    message.addressIndex = object.addressIndex?.map((e) => e) || [];
+    message.protocol = object.protocol ?? Buffer.alloc(0);
+    message.peer = object.peer ?? Buffer.alloc(0);
+    message.ports = object.ports ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseFlowAnswerColumns(): FlowAnswerColumns {
+  return {
+    kind: Buffer.alloc(0),
+    texts: [],
+    textIndex: [],
+    viaIndex: [],
+    state: Buffer.alloc(0),
+    numbers: Buffer.alloc(0),
+  };
+}
+
+export const FlowAnswerColumns: MessageFns<FlowAnswerColumns> = {
+  encode(message: FlowAnswerColumns, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind.length !== 0) {
+      writer.uint32(10).bytes(message.kind);
+    }
+    for (const v of message.texts) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.textIndex.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.textIndex) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.viaIndex.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.viaIndex) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.state.length !== 0) {
+      writer.uint32(42).bytes(message.state);
+    }
+    if (message.numbers.length !== 0) {
+      writer.uint32(50).bytes(message.numbers);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FlowAnswerColumns {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFlowAnswerColumns();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.texts.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.textIndex.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.textIndex.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.viaIndex.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.viaIndex.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.state = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.numbers = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FlowAnswerColumns {
+    return {
+      kind: isSet(object.kind) ? Buffer.from(bytesFromBase64(object.kind)) : Buffer.alloc(0),
+      texts: globalThis.Array.isArray(object?.texts) ? object.texts.map((e: any) => globalThis.String(e)) : [],
+      textIndex: globalThis.Array.isArray(object?.textIndex)
+        ? object.textIndex.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.text_index)
+        ? object.text_index.map((e: any) => globalThis.Number(e))
+        : [],
+      viaIndex: globalThis.Array.isArray(object?.viaIndex)
+        ? object.viaIndex.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.via_index)
+        ? object.via_index.map((e: any) => globalThis.Number(e))
+        : [],
+      state: isSet(object.state) ? Buffer.from(bytesFromBase64(object.state)) : Buffer.alloc(0),
+      numbers: isSet(object.numbers) ? Buffer.from(bytesFromBase64(object.numbers)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: FlowAnswerColumns): unknown {
+    const obj: any = {};
+    if (message.kind.length !== 0) {
+      obj.kind = base64FromBytes(message.kind);
+    }
+    if (message.texts?.length) {
+      obj.texts = message.texts;
+    }
+    if (message.textIndex?.length) {
+      obj.textIndex = message.textIndex.map((e) => Math.round(e));
+    }
+    if (message.viaIndex?.length) {
+      obj.viaIndex = message.viaIndex.map((e) => Math.round(e));
+    }
+    if (message.state.length !== 0) {
+      obj.state = base64FromBytes(message.state);
+    }
+    if (message.numbers.length !== 0) {
+      obj.numbers = base64FromBytes(message.numbers);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FlowAnswerColumns>, I>>(base?: I): FlowAnswerColumns {
+    return FlowAnswerColumns.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FlowAnswerColumns>, I>>(object: I): FlowAnswerColumns {
+    const message = createBaseFlowAnswerColumns();
+    message.kind = object.kind ?? Buffer.alloc(0);
+    message.texts = object.texts?.map((e) => e) || [];
+    message.textIndex = object.textIndex?.map((e) => e) || [];
+    message.viaIndex = object.viaIndex?.map((e) => e) || [];
+    message.state = object.state ?? Buffer.alloc(0);
+    message.numbers = object.numbers ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1285,7 +1829,7 @@ export const FlowWatchPage: MessageFns<FlowWatchPage> = {
 };
 
 function createBaseCountFlowsRequest(): CountFlowsRequest {
-  return { address: "", atLeast: [] };
+  return { address: "", atLeast: [], shards: [] };
 }
 
 export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
@@ -1295,6 +1839,13 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
     }
     for (const v of message.atLeast) {
       ShardPosition.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.shards.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.shards) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1328,6 +1879,24 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
             message.atLeast.push(ShardPosition.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.shards.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.shards.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1348,6 +1917,7 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
         : globalThis.Array.isArray(object?.at_least)
         ? object.at_least.map((e: any) => ShardPosition.fromJSON(e))
         : [],
+      shards: globalThis.Array.isArray(object?.shards) ? object.shards.map((e: any) => globalThis.Number(e)) : [],
     };
   },
 
@@ -1359,6 +1929,9 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
     if (message.atLeast?.length) {
       obj.atLeast = message.atLeast.map((e) => ShardPosition.toJSON(e));
     }
+    if (message.shards?.length) {
+      obj.shards = message.shards.map((e) => Math.round(e));
+    }
     return obj;
   },
 
@@ -1369,6 +1942,7 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
     const message = createBaseCountFlowsRequest();
     message.address = object.address ?? "";
     message.atLeast = object.atLeast?.map((e) => ShardPosition.fromPartial(e)) || [];
+    message.shards = object.shards?.map((e) => e) || [];
     return message;
   },
 };
@@ -1904,7 +2478,7 @@ export const Assignment: MessageFns<Assignment> = {
 };
 
 function createBaseShardAssignment(): ShardAssignment {
-  return { shard: 0, primary: undefined, standby: undefined };
+  return { shard: 0, primary: undefined, standby: undefined, pinned: false };
 }
 
 export const ShardAssignment: MessageFns<ShardAssignment> = {
@@ -1917,6 +2491,9 @@ export const ShardAssignment: MessageFns<ShardAssignment> = {
     }
     if (message.standby !== undefined) {
       TrackerEndpoint.encode(message.standby, writer.uint32(26).fork()).join();
+    }
+    if (message.pinned !== false) {
+      writer.uint32(32).bool(message.pinned);
     }
     return writer;
   },
@@ -1958,6 +2535,14 @@ export const ShardAssignment: MessageFns<ShardAssignment> = {
             message.standby = TrackerEndpoint.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pinned = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1975,6 +2560,7 @@ export const ShardAssignment: MessageFns<ShardAssignment> = {
       shard: isSet(object.shard) ? globalThis.Number(object.shard) : 0,
       primary: isSet(object.primary) ? TrackerEndpoint.fromJSON(object.primary) : undefined,
       standby: isSet(object.standby) ? TrackerEndpoint.fromJSON(object.standby) : undefined,
+      pinned: isSet(object.pinned) ? globalThis.Boolean(object.pinned) : false,
     };
   },
 
@@ -1988,6 +2574,9 @@ export const ShardAssignment: MessageFns<ShardAssignment> = {
     }
     if (message.standby !== undefined) {
       obj.standby = TrackerEndpoint.toJSON(message.standby);
+    }
+    if (message.pinned !== false) {
+      obj.pinned = message.pinned;
     }
     return obj;
   },
@@ -2004,6 +2593,7 @@ export const ShardAssignment: MessageFns<ShardAssignment> = {
     message.standby = (object.standby !== undefined && object.standby !== null)
       ? TrackerEndpoint.fromPartial(object.standby)
       : undefined;
+    message.pinned = object.pinned ?? false;
     return message;
   },
 };
@@ -2093,15 +2683,608 @@ export const TrackerEndpoint: MessageFns<TrackerEndpoint> = {
   },
 };
 
+function createBaseListReplicasRequest(): ListReplicasRequest {
+  return { shards: [] };
+}
+
+export const ListReplicasRequest: MessageFns<ListReplicasRequest> = {
+  encode(message: ListReplicasRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shards.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.shards) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListReplicasRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListReplicasRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.shards.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.shards.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListReplicasRequest {
+    return {
+      shards: globalThis.Array.isArray(object?.shards) ? object.shards.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: ListReplicasRequest): unknown {
+    const obj: any = {};
+    if (message.shards?.length) {
+      obj.shards = message.shards.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListReplicasRequest>, I>>(base?: I): ListReplicasRequest {
+    return ListReplicasRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListReplicasRequest>, I>>(object: I): ListReplicasRequest {
+    const message = createBaseListReplicasRequest();
+    message.shards = object.shards?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseListReplicasResponse(): ListReplicasResponse {
+  return { tracker: undefined, epoch: 0n, replicas: [] };
+}
+
+export const ListReplicasResponse: MessageFns<ListReplicasResponse> = {
+  encode(message: ListReplicasResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tracker !== undefined) {
+      TrackerEndpoint.encode(message.tracker, writer.uint32(10).fork()).join();
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.epoch);
+    }
+    for (const v of message.replicas) {
+      Replica.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListReplicasResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListReplicasResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tracker = TrackerEndpoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.replicas.push(Replica.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListReplicasResponse {
+    return {
+      tracker: isSet(object.tracker) ? TrackerEndpoint.fromJSON(object.tracker) : undefined,
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      replicas: globalThis.Array.isArray(object?.replicas) ? object.replicas.map((e: any) => Replica.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: ListReplicasResponse): unknown {
+    const obj: any = {};
+    if (message.tracker !== undefined) {
+      obj.tracker = TrackerEndpoint.toJSON(message.tracker);
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.replicas?.length) {
+      obj.replicas = message.replicas.map((e) => Replica.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListReplicasResponse>, I>>(base?: I): ListReplicasResponse {
+    return ListReplicasResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListReplicasResponse>, I>>(object: I): ListReplicasResponse {
+    const message = createBaseListReplicasResponse();
+    message.tracker = (object.tracker !== undefined && object.tracker !== null)
+      ? TrackerEndpoint.fromPartial(object.tracker)
+      : undefined;
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.replicas = object.replicas?.map((e) => Replica.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReplica(): Replica {
+  return { shard: 0, phase: 0, appliedSequence: 0n, lag: undefined, flows: 0n, complete: false };
+}
+
+export const Replica: MessageFns<Replica> = {
+  encode(message: Replica, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shard !== 0) {
+      writer.uint32(8).uint32(message.shard);
+    }
+    if (message.phase !== 0) {
+      writer.uint32(16).int32(message.phase);
+    }
+    if (message.appliedSequence !== 0n) {
+      if (BigInt.asUintN(64, message.appliedSequence) !== message.appliedSequence) {
+        throw new globalThis.Error("value provided for field message.appliedSequence of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.appliedSequence);
+    }
+    if (message.lag !== undefined) {
+      if (BigInt.asUintN(64, message.lag) !== message.lag) {
+        throw new globalThis.Error("value provided for field message.lag of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.lag);
+    }
+    if (message.flows !== 0n) {
+      if (BigInt.asUintN(64, message.flows) !== message.flows) {
+        throw new globalThis.Error("value provided for field message.flows of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.flows);
+    }
+    if (message.complete !== false) {
+      writer.uint32(48).bool(message.complete);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Replica {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplica();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.phase = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.appliedSequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.lag = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.flows = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.complete = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Replica {
+    return {
+      shard: isSet(object.shard) ? globalThis.Number(object.shard) : 0,
+      phase: isSet(object.phase) ? replicaPhaseFromJSON(object.phase) : 0,
+      appliedSequence: isSet(object.appliedSequence)
+        ? BigInt(object.appliedSequence)
+        : isSet(object.applied_sequence)
+        ? BigInt(object.applied_sequence)
+        : 0n,
+      lag: isSet(object.lag) ? BigInt(object.lag) : undefined,
+      flows: isSet(object.flows) ? BigInt(object.flows) : 0n,
+      complete: isSet(object.complete) ? globalThis.Boolean(object.complete) : false,
+    };
+  },
+
+  toJSON(message: Replica): unknown {
+    const obj: any = {};
+    if (message.shard !== 0) {
+      obj.shard = Math.round(message.shard);
+    }
+    if (message.phase !== 0) {
+      obj.phase = replicaPhaseToJSON(message.phase);
+    }
+    if (message.appliedSequence !== 0n) {
+      obj.appliedSequence = message.appliedSequence.toString();
+    }
+    if (message.lag !== undefined) {
+      obj.lag = message.lag.toString();
+    }
+    if (message.flows !== 0n) {
+      obj.flows = message.flows.toString();
+    }
+    if (message.complete !== false) {
+      obj.complete = message.complete;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Replica>, I>>(base?: I): Replica {
+    return Replica.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Replica>, I>>(object: I): Replica {
+    const message = createBaseReplica();
+    message.shard = object.shard ?? 0;
+    message.phase = object.phase ?? 0;
+    message.appliedSequence = (object.appliedSequence !== undefined && object.appliedSequence !== null)
+      ? BigInt(object.appliedSequence)
+      : 0n;
+    message.lag = (object.lag !== undefined && object.lag !== null) ? BigInt(object.lag) : undefined;
+    message.flows = (object.flows !== undefined && object.flows !== null) ? BigInt(object.flows) : 0n;
+    message.complete = object.complete ?? false;
+    return message;
+  },
+};
+
+function createBaseTransferShardRequest(): TransferShardRequest {
+  return { shard: 0 };
+}
+
+export const TransferShardRequest: MessageFns<TransferShardRequest> = {
+  encode(message: TransferShardRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shard !== 0) {
+      writer.uint32(8).uint32(message.shard);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferShardRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferShardRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransferShardRequest {
+    return { shard: isSet(object.shard) ? globalThis.Number(object.shard) : 0 };
+  },
+
+  toJSON(message: TransferShardRequest): unknown {
+    const obj: any = {};
+    if (message.shard !== 0) {
+      obj.shard = Math.round(message.shard);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TransferShardRequest>, I>>(base?: I): TransferShardRequest {
+    return TransferShardRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TransferShardRequest>, I>>(object: I): TransferShardRequest {
+    const message = createBaseTransferShardRequest();
+    message.shard = object.shard ?? 0;
+    return message;
+  },
+};
+
+function createBaseShardRows(): ShardRows {
+  return { rows: [], complete: false };
+}
+
+export const ShardRows: MessageFns<ShardRows> = {
+  encode(message: ShardRows, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.rows) {
+      ShardRow.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.complete !== false) {
+      writer.uint32(16).bool(message.complete);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShardRows {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShardRows();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rows.push(ShardRow.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.complete = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ShardRows {
+    return {
+      rows: globalThis.Array.isArray(object?.rows) ? object.rows.map((e: any) => ShardRow.fromJSON(e)) : [],
+      complete: isSet(object.complete) ? globalThis.Boolean(object.complete) : false,
+    };
+  },
+
+  toJSON(message: ShardRows): unknown {
+    const obj: any = {};
+    if (message.rows?.length) {
+      obj.rows = message.rows.map((e) => ShardRow.toJSON(e));
+    }
+    if (message.complete !== false) {
+      obj.complete = message.complete;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ShardRows>, I>>(base?: I): ShardRows {
+    return ShardRows.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ShardRows>, I>>(object: I): ShardRows {
+    const message = createBaseShardRows();
+    message.rows = object.rows?.map((e) => ShardRow.fromPartial(e)) || [];
+    message.complete = object.complete ?? false;
+    return message;
+  },
+};
+
+function createBaseShardRow(): ShardRow {
+  return { key: Buffer.alloc(0), value: Buffer.alloc(0) };
+}
+
+export const ShardRow: MessageFns<ShardRow> = {
+  encode(message: ShardRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShardRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShardRow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ShardRow {
+    return {
+      key: isSet(object.key) ? Buffer.from(bytesFromBase64(object.key)) : Buffer.alloc(0),
+      value: isSet(object.value) ? Buffer.from(bytesFromBase64(object.value)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: ShardRow): unknown {
+    const obj: any = {};
+    if (message.key.length !== 0) {
+      obj.key = base64FromBytes(message.key);
+    }
+    if (message.value.length !== 0) {
+      obj.value = base64FromBytes(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ShardRow>, I>>(base?: I): ShardRow {
+    return ShardRow.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ShardRow>, I>>(object: I): ShardRow {
+    const message = createBaseShardRow();
+    message.key = object.key ?? Buffer.alloc(0);
+    message.value = object.value ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 /**
  * Served by trackers for the shards that they hold, and by coordinators for the whole cluster.
  *
  * Every answer that depends on a shard is as of a position in that shard's event stream. A copy that has not
  * reached the position asked for waits within the call's deadline, then answers `unknown`.
  *
- * A tracker that does not hold a shard asked for refuses with ERROR_CODE_SHARD_MOVED, which names the epoch of the
- * assignment that it goes by; only a look-up that also concerns shards that it holds is answered, with `unknown` for the
- * others.
+ * A tracker that does not answer for a shard asked for refuses with ERROR_CODE_SHARD_MOVED, which names the epoch of the
+ * assignment that it goes by, and who does answer; only a look-up that also concerns shards that it answers for is
+ * answered, with `unknown` for the others.
+ *
+ * While a shard moves, those who gave it up in the newest epoch go on answering until all who took it are caught up;
+ * until then these refuse, and name one of the others.
  */
 export type TrackerServiceService = typeof TrackerServiceService;
 export const TrackerServiceService = {
@@ -2158,7 +3341,7 @@ export const TrackerServiceService = {
     responseSerialize: (value: BarrierResponse): Buffer => Buffer.from(BarrierResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BarrierResponse => BarrierResponse.decode(value),
   },
-  /** Which tracker holds which shard. */
+  /** Which tracker holds which shard, by the newest epoch that the tracker knows. */
   getAssignment: {
     path: "/baton.v1.TrackerService/GetAssignment" as const,
     requestStream: false as const,
@@ -2167,6 +3350,30 @@ export const TrackerServiceService = {
     requestDeserialize: (value: Buffer): GetAssignmentRequest => GetAssignmentRequest.decode(value),
     responseSerialize: (value: Assignment): Buffer => Buffer.from(Assignment.encode(value).finish()),
     responseDeserialize: (value: Buffer): Assignment => Assignment.decode(value),
+  },
+  /** Of trackers alone: what they have of each shard, also of shards that are coming or going. */
+  listReplicas: {
+    path: "/baton.v1.TrackerService/ListReplicas" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListReplicasRequest): Buffer => Buffer.from(ListReplicasRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListReplicasRequest => ListReplicasRequest.decode(value),
+    responseSerialize: (value: ListReplicasResponse): Buffer =>
+      Buffer.from(ListReplicasResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListReplicasResponse => ListReplicasResponse.decode(value),
+  },
+  /**
+   * Of trackers alone, and for trackers: a whole shard as of one position, as the tracker's disk has it. Refused with
+   * ERROR_CODE_SHARD_MOVED by who has no copy that answers, and with ERROR_CODE_LIMIT_EXCEEDED while others are served.
+   */
+  transferShard: {
+    path: "/baton.v1.TrackerService/TransferShard" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: TransferShardRequest): Buffer => Buffer.from(TransferShardRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TransferShardRequest => TransferShardRequest.decode(value),
+    responseSerialize: (value: ShardRows): Buffer => Buffer.from(ShardRows.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ShardRows => ShardRows.decode(value),
   },
 } as const;
 
@@ -2184,8 +3391,15 @@ export interface TrackerServiceServer extends UntypedServiceImplementation {
    * DEADLINE_EXCEEDED: the message names the shards that are behind.
    */
   barrier: handleUnaryCall<BarrierRequest, BarrierResponse>;
-  /** Which tracker holds which shard. */
+  /** Which tracker holds which shard, by the newest epoch that the tracker knows. */
   getAssignment: handleUnaryCall<GetAssignmentRequest, Assignment>;
+  /** Of trackers alone: what they have of each shard, also of shards that are coming or going. */
+  listReplicas: handleUnaryCall<ListReplicasRequest, ListReplicasResponse>;
+  /**
+   * Of trackers alone, and for trackers: a whole shard as of one position, as the tracker's disk has it. Refused with
+   * ERROR_CODE_SHARD_MOVED by who has no copy that answers, and with ERROR_CODE_LIMIT_EXCEEDED while others are served.
+   */
+  transferShard: handleServerStreamingCall<TransferShardRequest, ShardRows>;
 }
 
 export interface TrackerServiceClient extends Client {
@@ -2254,7 +3468,7 @@ export interface TrackerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BarrierResponse) => void,
   ): ClientUnaryCall;
-  /** Which tracker holds which shard. */
+  /** Which tracker holds which shard, by the newest epoch that the tracker knows. */
   getAssignment(
     request: GetAssignmentRequest,
     callback: (error: ServiceError | null, response: Assignment) => void,
@@ -2270,6 +3484,32 @@ export interface TrackerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Assignment) => void,
   ): ClientUnaryCall;
+  /** Of trackers alone: what they have of each shard, also of shards that are coming or going. */
+  listReplicas(
+    request: ListReplicasRequest,
+    callback: (error: ServiceError | null, response: ListReplicasResponse) => void,
+  ): ClientUnaryCall;
+  listReplicas(
+    request: ListReplicasRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListReplicasResponse) => void,
+  ): ClientUnaryCall;
+  listReplicas(
+    request: ListReplicasRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListReplicasResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Of trackers alone, and for trackers: a whole shard as of one position, as the tracker's disk has it. Refused with
+   * ERROR_CODE_SHARD_MOVED by who has no copy that answers, and with ERROR_CODE_LIMIT_EXCEEDED while others are served.
+   */
+  transferShard(request: TransferShardRequest, options?: Partial<CallOptions>): ClientReadableStream<ShardRows>;
+  transferShard(
+    request: TransferShardRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ShardRows>;
 }
 
 export const TrackerServiceClient = makeGenericClientConstructor(
@@ -2280,6 +3520,14 @@ export const TrackerServiceClient = makeGenericClientConstructor(
   service: typeof TrackerServiceService;
   serviceName: string;
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
 

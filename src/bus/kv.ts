@@ -83,11 +83,16 @@ export class KvBucket {
   }
 
   /**
-   * The newest value of every key, then every change, in the order of revisions; `onComplete` between the two.
-   * Resolves when the signal aborts or the watch breaks: the store may have gone back in time, and is to be read anew.
+   * The newest value of every key that matches, then every change, in the order of revisions; `onComplete` between the
+   * two. Resolves when the signal aborts or the watch breaks: the store may have gone back in time, and is to be read anew.
    */
-  async watch(onChange: (change: KvChange) => void, onComplete: () => void, signal: AbortSignal): Promise<void> {
-    const changes = await this.#kv.watch({ initializedFn: onComplete });
+  async watch(
+    onChange: (change: KvChange) => void,
+    onComplete: () => void,
+    signal: AbortSignal,
+    keys = ">",
+  ): Promise<void> {
+    const changes = await this.#kv.watch({ key: keys, initializedFn: onComplete });
     const stop = (): void => changes.stop();
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();

@@ -1,0 +1,152 @@
+/**
+ * How fast flows get from encoded messages into a database: a tracker of all shards, its LevelDB alone, and redis.
+ *
+ * All three get the same flows in the same order, and each answers before its disk has: LevelDB's log and redis' AOF are
+ * with the kernel then, which survives a SIGKILL and not a loss of power. LevelDB and redis are given their rows ready
+ * made, in batches like those that the tracker commits; what they would cost to make is not counted.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { Level } from "level";
+import { MemoryBus } from "../../../src/bus/memory.ts";
+import { flowStreamName, flowSubject, flowSubjects } from "../../../src/flow/events.ts";
+import { shardOf } from "../../../src/placement/shard.ts";
+import { systemClock } from "../../../src/runtime/clock.ts";
+import { createLog } from "../../../src/runtime/log.ts";
+import { FlowRows } from "../../../src/tracker/flow-rows.ts";
+import { FlowStore } from "../../../src/tracker/level.ts";
+import { ShardReplica } from "../../../src/tracker/replica.ts";
+import { flowAt, type Message, shards } from "./flows.ts";
+import { command, RedisServer } from "./redis.ts";
+
+export interface Row {
+  readonly type: "put";
+  readonly key: Buffer;
+  readonly value: Buffer;
+}
+
+const name = "tracker1";
+const hourMs = 3_600_000;
+const gibibyte = 1_073_741_824;
+/** As a tracker's replica writes them at the latest. */
+const rowsPerBatch = 10_000;
+
+/** Of every flow, the row that a tracker keeps, in batches by shard. */
+export function batchesOf(flows: number): Row[][][] {
+  const rows: Row[][] = Array.from({ length: shards }, () => []);
+  for (let index = 0; index < flows; index++) {
+    const flow = flowAt(index);
+    const shard = shardOf(flow.key.address, shards);
+    const { key, value } = new FlowRows(shard).row(flow.owner, flow.key, { ...flow, changedAt: BigInt(index) });
+    rows[shard]?.push({ type: "put", key, value });
+  }
+  return rows.map((ofShard) =>
+    Array.from({ length: Math.ceil(ofShard.length / rowsPerBatch) }, (_, n) =>
+      ofShard.slice(n * rowsPerBatch, (n + 1) * rowsPerBatch),
+    ),
+  );
+}
+
+/** A bus that holds these messages as a stream. */
+export async function filledBus(messages: Iterable<Message>, signal: AbortSignal): Promise<MemoryBus> {
+  const bus = new MemoryBus();
+  const limits = { maxAgeMs: hourMs, maxBytes: gibibyte, duplicateWindowMs: hourMs, replicas: 1 };
+  await bus.ensureStream({ name: flowStreamName, subjects: [flowSubjects], ...limits }, signal);
+  let id = 0;
+  for (const { shard, data } of messages)
+    await bus.publish(flowSubject(shard), data, { messageId: String(id++), signal });
+  return bus;
+}
+
+export interface Ingested extends AsyncDisposable {
+  readonly ms: number;
+  /** Index: shard. */
+  readonly replicas: readonly ShardReplica[];
+}
+
+/** From messages on the bus to flows in tables and in LevelDB. The replicas go on until they are disposed of. */
+export async function ingestIntoTracker(directory: string, bus: MemoryBus, signal: AbortSignal): Promise<Ingested> {
+  const store = await FlowStore.open(directory);
+  const log = createLog({ service: "bench", name, level: "error" });
+  const parts = { bus, store, clock: systemClock, log, rebuildSettleMs: 0, onBatch: () => {} };
+  const replicas = Array.from({ length: shards }, (_, shard) => new ShardReplica({ ...parts, shard }));
+  for (const replica of replicas) await replica.load();
+  const ends = await Promise.all(
+    Array.from({ length: shards }, (_, shard) => bus.lastSequence(flowStreamName, flowSubject(shard), signal)),
+  );
+  const stop = new AbortController();
+  const until = AbortSignal.any([signal, stop.signal]);
+  const startMs = performance.now();
+  const running = Promise.all(replicas.map((replica) => replica.run(until)));
+  await Promise.all(replicas.map((replica) => replica.reached(ends[replica.shard] ?? 0n, signal)));
+  signal.throwIfAborted();
+  const ms = performance.now() - startMs;
+  return {
+    ms,
+    replicas,
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await running;
+      await store[Symbol.asyncDispose]();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Shards side by side, each batch after the one before, as a tracker does it. */
+export async function ingestIntoLevel(db: Level<Buffer, Buffer>, batches: readonly Row[][][]): Promise<number> {
+  const startMs = performance.now();
+  await Promise.all(
+    batches.map(async (ofShard) => {
+      for (const rows of ofShard) await db.batch(rows);
+    }),
+  );
+  return performance.now() - startMs;
+}
+
+/** The same by chained batches, which the tracker uses: LevelDB takes each row at once. */
+export async function chainedIntoLevel(db: Level<Buffer, Buffer>, batches: readonly Row[][][]): Promise<number> {
+  const startMs = performance.now();
+  await Promise.all(
+    batches.map(async (ofShard) => {
+      for (const rows of ofShard) {
+        const batch = db.batch();
+        for (const { key, value } of rows) batch.put(key, value);
+        await batch.write();
+      }
+    }),
+  );
+  return performance.now() - startMs;
+}
+
+export async function openLevel(directory: string): Promise<Level<Buffer, Buffer>> {
+  const db = new Level<Buffer, Buffer>(directory, { keyEncoding: "buffer", valueEncoding: "buffer" });
+  await db.open();
+  return db;
+}
+
+/** One pipeline a batch, the next one sent while the one before is answered. */
+export async function ingestIntoRedis(
+  directory: string,
+  pipelines: readonly Pipeline[],
+  signal: AbortSignal,
+): Promise<number> {
+  await mkdir(directory, { recursive: true });
+  await using server = new RedisServer(directory);
+  using client = await server.start(signal);
+  const startMs = performance.now();
+  const answers = await Promise.all(pipelines.map(({ bytes, commands }) => client.ask([bytes], commands)));
+  const ms = performance.now() - startMs;
+  const fault = answers.flat().find((answer) => answer instanceof Error);
+  if (fault !== undefined) throw new Error("redis-server refused to store", { cause: fault });
+  return ms;
+}
+
+export interface Pipeline {
+  readonly bytes: Buffer;
+  readonly commands: number;
+}
+
+export function* pipelinesOf(batches: readonly Row[][][]): Generator<Pipeline> {
+  for (const rows of batches.flat())
+    yield { bytes: Buffer.concat(rows.map(({ key, value }) => command("SET", key, value))), commands: rows.length };
+}

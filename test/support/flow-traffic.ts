@@ -1,0 +1,117 @@
+/** Flow events as a busy instance publishes them, and what the trackers must have at the end: the oracle is a plain Map. */
+import { randomBytes } from "node:crypto";
+import type { Bus } from "../../src/bus/bus.ts";
+import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
+import type { IpAddress } from "../../src/flow/address.ts";
+import { type Flow, flowKeyText } from "../../src/flow/flow.ts";
+import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
+import type { ShardPosition } from "../../src/node/state.ts";
+import type { TrackerClient } from "../../src/rpc/tracker-client.ts";
+import { sleep, waitFor } from "../../src/runtime/retry.ts";
+import { flowOf, keyOf } from "./flows.ts";
+
+const tickMs = 10;
+const completeWithinMs = 20_000;
+
+export interface TrafficOptions {
+  readonly bus: Bus;
+  readonly addresses: readonly [IpAddress, ...IpAddress[]];
+  readonly shards: number;
+  readonly instance: string;
+  readonly eventsPerSecond: number;
+}
+
+/** An instance whose flows open, change and end all the time, as far as the tracker can tell. */
+export class Traffic implements AsyncDisposable {
+  readonly flows = new Map<string, Flow>();
+  events = 0;
+  readonly #options: TrafficOptions;
+  readonly #publisher: FlowPublisher;
+  #next = 0;
+
+  constructor(options: TrafficOptions) {
+    this.#options = options;
+    this.#publisher = new FlowPublisher({
+      bus: options.bus,
+      instance: options.instance,
+      shards: options.shards,
+      boot: randomBytes(16),
+      flush: { ...defaultFlushLimits, windowMinMs: 10 },
+      onSnapshotNeeded: (shard) =>
+        void this.#publisher.snapshotShard(shard, this.flows.values()).catch(() => undefined),
+      onError: () => undefined,
+    });
+  }
+
+  async run(stop: AbortSignal): Promise<void> {
+    // By the clock: a machine that is busy makes bursts, and not fewer events.
+    const beganMs = performance.now();
+    const before = this.events;
+    while (!stop.aborted) {
+      const due = ((performance.now() - beganMs) / 1_000) * this.#options.eventsPerSecond;
+      while (this.events - before < due) this.#event();
+      await sleep(tickMs, stop).catch(() => undefined);
+    }
+  }
+
+  /** Where the stream stands when all that was told so far is in it. */
+  async barrier(signal: AbortSignal): Promise<ShardPosition[]> {
+    const { addresses } = this.#options;
+    return (await Promise.all(addresses.map((address) => this.#publisher.barrier("mark", address, signal)))).flat();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#publisher.close();
+  }
+
+  /** A flow in turn: it opens, is established, and two of three end. */
+  #event(): void {
+    const { addresses, instance } = this.#options;
+    const number = Math.trunc(this.#next / 3);
+    const address = addresses[number % addresses.length] ?? addresses[0];
+    const key = { ...keyOf(number % 60_000, address), port: 1 + Math.trunc(number / 60_000) };
+    const stage = this.#next++ % 3;
+    this.events++;
+    if (stage === 2 && number % 3 !== 0) {
+      const flow = this.flows.get(flowKeyText(key));
+      if (flow === undefined) throw new Error("a flow that was not opened");
+      this.flows.delete(flowKeyText(key));
+      this.#publisher.change({ ...flow, state: "closed" });
+      return;
+    }
+    const flow = flowOf(0, instance, stage === 0 ? "half-open" : "open", { key });
+    this.flows.set(flowKeyText(key), flow);
+    this.#publisher.change(flow);
+  }
+}
+
+/** What is wrong between the oracle and what the trackers say; empty: nothing is lost, nothing too much. */
+export async function compareWithTrackers(
+  traffic: Traffic,
+  addresses: readonly IpAddress[],
+  client: TrackerClient,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const atLeast = await traffic.barrier(signal);
+  const outcome = await client.barrier(atLeast, { deadlineMs: 30_000, signal });
+  if (!outcome.reached) return [`shards ${outcome.behind.join(", ")} have not reached the barrier`];
+  const known = new Map<string, Flow>();
+  for (const address of addresses)
+    for await (const page of client.list({ address, atLeast }, { signal, deadlineMs: 20_000 }))
+      for (const flow of page) known.set(flowKeyText(flow.key), flow);
+  const wrong: string[] = [];
+  for (const [text, flow] of traffic.flows) {
+    const found = known.get(text);
+    if (found === undefined) wrong.push(`lost: ${text}`);
+    else if (found.state !== flow.state) wrong.push(`${found.state} instead of ${flow.state}: ${text}`);
+  }
+  for (const text of known.keys()) if (!traffic.flows.has(text)) wrong.push(`phantom: ${text}`);
+  // Shards of which nobody has spoken may still be coming back to the stream.
+  const count = () => client.count({ atLeast }, { signal, deadlineMs: completeWithinMs });
+  const what = "the shards to be complete";
+  await waitFor(async () => (await count()).complete, { signal, timeoutMs: completeWithinMs, what });
+  const { counts } = await count();
+  const counted = counts.reduce((sum, { flows }) => sum + flows, 0);
+  if (counted !== traffic.flows.size) wrong.push(`${counted} flows are counted instead of ${traffic.flows.size}`);
+  return wrong;
+}
