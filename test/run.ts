@@ -20,8 +20,8 @@ import {
 
 const minuteMs = 60_000;
 const checkTimeoutMs = 2 * minuteMs;
-const unitTimeoutMs = 6 * minuteMs;
-const systemTimeoutMs = 30 * minuteMs;
+const unitTimeoutMs = 10 * minuteMs;
+const systemTimeoutMs = 40 * minuteMs;
 /** With more failed files than this, it is not the machine. */
 const secondTriesMax = 4;
 
