@@ -29,7 +29,7 @@ const mutations: readonly Mutation[] = [
     from: "this.#renew(this.self, Math.max(this.table.incarnation(self), accusedIncarnation) + 1, nowMs);",
     to: "void [accusedIncarnation, nowMs];",
     testFile: `${unit}rumours.test.ts`,
-    test: "refutes with an incarnation strictly higher than the accusation's, and lives on for everybody",
+    test: "refutes with an incarnation strictly higher than the accusation's, and lives on for everybody (M2, M4)",
   },
   {
     rule: "indirect probe",
@@ -85,7 +85,7 @@ const mutations: readonly Mutation[] = [
     from: 'this.#roster.suspect({ kind: "suspect", name, incarnation, from: this.#roster.self.name }, nowMs);\n        return;\n      default',
     to: 'this.#roster.dead({ kind: "dead", name, incarnation, from: this.#roster.self.name }, nowMs);\n        return;\n      default',
     testFile: `${unit}push-pull.test.ts`,
-    test: "merges what the other end holds dead as a suspicion only",
+    test: "merges what the other end holds dead as a suspicion only (M5)",
   },
 ];
 

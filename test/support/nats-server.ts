@@ -1,4 +1,5 @@
 /** A NATS server with JetStream of a test's own: loopback, a free port, a store in a temporary directory. */
+
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -6,6 +7,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { waitFor } from "../../src/runtime/retry.ts";
+import { killed } from "./killed.ts";
 
 const startTimeoutMs = 10_000;
 
@@ -43,10 +45,7 @@ export class TestNatsServer implements AsyncDisposable {
   async kill(): Promise<void> {
     const running = this.#process;
     this.#process = undefined;
-    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
-    const exited = once(running, "exit");
-    running.kill("SIGKILL");
-    await exited;
+    await killed(running);
   }
 
   /** Kills the server and throws away all that it stored. */

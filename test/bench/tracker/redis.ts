@@ -1,9 +1,11 @@
 /** A redis-server of a measurement's own, in a temporary directory, and as much of its protocol (RESP2) as that needs. */
+
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { waitFor } from "../../../src/runtime/retry.ts";
+import { killed } from "../../support/killed.ts";
 
 /** Nothing of a value but that it was there, and an error in its words. */
 export type Answer = "value" | "nothing" | Error;
@@ -50,10 +52,7 @@ export class RedisServer implements AsyncDisposable {
   async kill(): Promise<void> {
     const running = this.#process;
     this.#process = undefined;
-    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
-    const exited = once(running, "exit");
-    running.kill("SIGKILL");
-    await exited;
+    await killed(running);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 /** A tracker as it is deployed: a process of its own, on a nats-server and a disk. */
+
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import { flowSubject } from "../../../src/flow/events.ts";
 import type { FlowKey } from "../../../src/flow/flow.ts";
 import { TrackerClient } from "../../../src/rpc/tracker-client.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
+import { killed } from "../../support/killed.ts";
 import { freePort } from "../../support/nats-server.ts";
 import { type Message, shards } from "./flows.ts";
 
@@ -69,10 +70,7 @@ export class TrackerProcess implements AsyncDisposable {
   async kill(): Promise<void> {
     const running = this.#process;
     this.#process = undefined;
-    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
-    const exited = once(running, "exit");
-    running.kill("SIGKILL");
-    await exited;
+    await killed(running);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,9 +3,11 @@
  *
  * The test's side is {@link Actor}; a script makes itself an actor with {@link serveCalls}.
  */
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { killed } from "../../support/killed.ts";
 import type { Namespace } from "./namespace.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: arguments and results cross a process boundary; each script names its own
@@ -63,10 +65,7 @@ export class Actor<C extends Calls> implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
-    const exited = once(this.#process, "exit");
-    this.#process.kill("SIGKILL");
-    await exited;
+    await killed(this.#process);
   }
 }
 

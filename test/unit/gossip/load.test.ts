@@ -38,7 +38,7 @@ describe("a member's load", () => {
     expect(loadAt(cluster, 0, "n0")).toBe(4);
   });
 
-  it("takes no packet of its own, and the same room whatever is new", () => {
+  it("takes no packet of its own, and the same room whatever is new (M7)", () => {
     const quiet = SmallCluster.settled(20);
     const busy = SmallCluster.settled(20);
     quiet.run(120_000);

@@ -65,7 +65,7 @@ describe("nodes on real sockets", () => {
     await soon("a death", () => one.member("three")?.state === "dead");
   });
 
-  it("count garbage by what is wrong with it, and go on", async () => {
+  it("count garbage by what is wrong with it, and go on (M8)", async () => {
     await using one = gossip("one", await openSockets({ host: "127.0.0.1", port: 0 }), []);
     await using sender = await openSockets({ host: "127.0.0.1", port: 0 });
     sender.start({ packet: () => undefined, frame: () => undefined });
@@ -94,7 +94,7 @@ describe("nodes on real sockets", () => {
 });
 
 describe("a consumer of events that is blocked", () => {
-  it("stalls nobody: members go on to come, to change and to die", async () => {
+  it("stalls nobody: members go on to come, to change and to die (M10)", async () => {
     const network = new MemoryNetwork();
     await using one = gossip("one", network.transport("10.0.0.1:1"), []);
     const events = one.events(new AbortController().signal);
@@ -110,7 +110,7 @@ describe("a consumer of events that is blocked", () => {
     expect(kinds).toEqual(["joined", "updated"]);
   });
 
-  it("costs no more memory than its queue, and begins anew with all members when it reads again", async () => {
+  it("costs no more memory than its queue, and begins anew with all members when it reads again (M10)", async () => {
     using feed = new EventFeed(() => [member]);
     const events = feed.events(new AbortController().signal);
     await events.next();

@@ -101,7 +101,7 @@ describe("awareness of our own health", () => {
     expect(Math.max(...[0, 1, 2, 3, 4].map((index) => cluster.node(index).machine.awareness))).toBe(0);
   });
 
-  it("takes a stall of its own for what it is: nobody is accused by who was paused", () => {
+  it("takes a stall of its own for what it is: nobody is accused by who was paused (M9)", () => {
     const cluster = SmallCluster.settled(6);
     for (let cycle = 0; cycle < 20; cycle++) {
       cluster.pause(0);

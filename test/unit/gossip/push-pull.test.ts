@@ -68,7 +68,7 @@ describe("joining", () => {
 });
 
 describe("push/pull", () => {
-  it("merges what the other end holds dead as a suspicion only", () => {
+  it("merges what the other end holds dead as a suspicion only (M5)", () => {
     const cluster = SmallCluster.settled(3);
     cluster.cut(0, 2);
     cluster.cut(0, 1, ["udp"]);

@@ -27,7 +27,7 @@ const dead = (index: number, incarnation: number, from = "n2"): PacketMessage =>
 const onlyGossip = { probeIntervalMs: 3_600_000, reconnectIntervalMs: 3_600_000, pushPullIntervalMs: 3_600_000 };
 
 describe("an accused member", () => {
-  it("refutes with an incarnation strictly higher than the accusation's, and lives on for everybody", () => {
+  it("refutes with an incarnation strictly higher than the accusation's, and lives on for everybody (M2, M4)", () => {
     const cluster = SmallCluster.settled(5);
     for (const observer of [1, 2, 3]) hear(cluster, observer, suspect(0, 1, "n4"));
     expect(cluster.state(1, 0)).toBe("suspect");
@@ -83,14 +83,14 @@ describe("an accused member", () => {
 });
 
 describe("what is believed", () => {
-  it("is not changed by stale incarnations", () => {
+  it("is not changed by stale incarnations (M1)", () => {
     const cluster = SmallCluster.settled(3);
     hear(cluster, 0, alive(1, 5));
     hear(cluster, 0, suspect(1, 4), dead(1, 4), alive(1, 4));
     expect(cluster.node(0).machine.member("n1")).toMatchObject({ state: "alive", incarnation: 5 });
   });
 
-  it("is not changed by a replay of everything that was said before", () => {
+  it("is not changed by a replay of everything that was said before (M3)", () => {
     const cluster = SmallCluster.settled(4, { loadIntervalMs: 0 });
     hear(cluster, 1, suspect(0, 1, "n3"));
     cluster.kill(3);
@@ -141,7 +141,7 @@ describe("a name", () => {
     expect(conflictOf(intruder.events)).toMatchObject({ claimant: profileOf(1).address });
   });
 
-  it("of a dead member is reclaimed from a new address, after its time", () => {
+  it("of a dead member is reclaimed from a new address, after its time (M1)", () => {
     const cluster = SmallCluster.settled(3, { reclaimMs: 20_000 });
     cluster.kill(1);
     cluster.run(40_000);
@@ -166,7 +166,7 @@ describe("a name", () => {
 });
 
 describe("a leave", () => {
-  it("is told to all as left, which is not dead, and is not probed or grieved", () => {
+  it("is told to all as left, which is not dead, and is not probed or grieved (M6)", () => {
     const cluster = SmallCluster.settled(5);
     cluster.run(1_000);
     cluster.do(2, (machine, nowMs) => machine.leave(nowMs));
@@ -178,7 +178,7 @@ describe("a leave", () => {
     expect(kinds).not.toContain("suspect");
   });
 
-  it("wins against an alive of the same member that is still queued or under way", () => {
+  it("wins against an alive of the same member that is still queued or under way (M6)", () => {
     const cluster = SmallCluster.settled(5);
     hear(cluster, 0, alive(2, 3));
     cluster.do(2, (machine, nowMs) => machine.receive("10.0.0.0:7946", [suspect(2, 2)], nowMs));

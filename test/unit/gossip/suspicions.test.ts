@@ -39,7 +39,7 @@ describe("a dogpile on a suspect", () => {
     expect(suspicions.takeDue(31_000)).toBeUndefined();
   });
 
-  it("does not count the time that we slept", () => {
+  it("does not count the time that we slept (M9)", () => {
     const suspicions = accused();
     suspicions.postpone(5_000);
     expect(suspicions.takeDue(34_999)).toBeUndefined();
