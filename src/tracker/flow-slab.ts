@@ -8,6 +8,7 @@
 import { randomInt } from "node:crypto";
 import { type IpAddress, ipAddressFromWords, writeIpAddressWords } from "../flow/address.ts";
 import type { FlowKey, LiveFlow, LiveFlowState, Protocol } from "../flow/flow.ts";
+import { SlabView } from "./slab-view.ts";
 
 /** A slot is that many 32-bit words, or half as many 64-bit ones. */
 const slotWords = 12;
@@ -54,6 +55,8 @@ export class FlowSlab {
   #doubles = new Float64Array(this.#words.buffer);
   /** Of a place: 1 + its slot; 0: none. Whoever finds its place taken has the next free one. */
   #places = new Uint32Array(placesFor(firstCapacity));
+  /** Who is not read to its end goes with its reader. */
+  readonly #views = new Set<WeakRef<SlabView>>();
 
   constructor(address: IpAddress) {
     this.address = address;
@@ -102,6 +105,7 @@ export class FlowSlab {
     const place = this.#search();
     const known = (this.#places[place] ?? 0) - 1;
     const before = known < 0 ? undefined : this.stateAt(known);
+    if (known >= 0) this.#tellViews(known);
     const slot = known < 0 ? this.#append(place) : known;
     const long = slot * slotLongs;
     this.#words[slot * slotWords + kindAt] = (wanted[kindAt] ?? 0) | states.indexOf(state);
@@ -121,6 +125,7 @@ export class FlowSlab {
     this.#vacate(place);
     const last = --this.#size;
     if (slot !== last) {
+      this.#tellViews(slot);
       this.#readKey(last);
       const moved = this.#search();
       this.#words.copyWithin(slot * slotWords, last * slotWords, (last + 1) * slotWords);
@@ -129,7 +134,15 @@ export class FlowSlab {
     return state;
   }
 
-  /** As it is now, whatever changes later. */
+  /** As it is now, whatever changes while it is read. */
+  view(): SlabView {
+    const view = new SlabView(this);
+    for (const other of this.#views) if (other.deref()?.isOpen !== true) this.#views.delete(other);
+    this.#views.add(new WeakRef(view));
+    return view;
+  }
+
+  /** As it is now, with what lies in slots that are free: a view may still have to read it. */
   copy(): FlowSlab {
     const copy = new FlowSlab(this.address);
     copy.#size = this.#size;
@@ -150,9 +163,18 @@ export class FlowSlab {
     const grows = this.#size === this.#capacity;
     if (grows) this.#grow();
     const slot = this.#size++;
+    this.#tellViews(slot);
     this.#words.set(wanted, slot * slotWords);
     this.#places[grows ? this.#search() : place] = slot + 1;
     return slot;
+  }
+
+  #tellViews(slot: number): void {
+    for (const reference of this.#views) {
+      const view = reference.deref();
+      view?.keep(slot);
+      if (view?.isOpen !== true) this.#views.delete(reference);
+    }
   }
 
   #grow(): void {

@@ -3,6 +3,7 @@ import type { IpAddress } from "../flow/address.ts";
 import type { FlowKey, LiveFlow, LiveFlowState } from "../flow/flow.ts";
 import { KeyDigest } from "../flow/key-digest.ts";
 import { type FlowFacts, FlowSlab } from "./flow-slab.ts";
+import type { SlabView } from "./slab-view.ts";
 
 export interface FlowRecord {
   readonly flow: LiveFlow;
@@ -114,13 +115,12 @@ export class OwnerIndex {
     }
   }
 
-  /** As they are now, whatever changes while they are read: what belongs to an owner is copied whole, some 10 ms a million. */
+  /** As they are now, whatever changes while they are read; once. */
   matching({ address, owner: wanted, peer }: FlowQuery): OwnedFlows[] {
     return [...(this.#addresses.get(address) ?? [])]
       .filter(([owner]) => wanted === undefined || wanted === owner)
       .map(([owner, flows]) => {
-        const slab = flows.slab.copy();
-        return { owner, flows: flowsIn(slab, owner, peer) };
+        return { owner, flows: flowsIn(flows.slab.view(), owner, peer) };
       });
   }
 
@@ -148,11 +148,9 @@ export class OwnerIndex {
   }
 }
 
-function* flowsIn(slab: FlowSlab, owner: string, peer: IpAddress | undefined): Generator<LiveFlow> {
-  for (let slot = 0; slot < slab.size; slot++) {
-    const { flow } = recordAt(slab, slot, owner);
-    if (peer === undefined || peer === flow.key.peer) yield flow;
-  }
+function* flowsIn(view: SlabView, owner: string, peer: IpAddress | undefined): Generator<LiveFlow> {
+  for (const { key, facts } of view)
+    if (peer === undefined || peer === key.peer) yield recordOf(owner, key, facts).flow;
 }
 
 function recordAt(slab: FlowSlab, slot: number, owner: string): FlowRecord {

@@ -2,9 +2,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ipAddressFromWords, ipAddressToBytes, writeIpAddressWords } from "../../src/flow/address.ts";
-import { flowKeyText, type LiveFlow } from "../../src/flow/flow.ts";
+import { type FlowKey, flowKeyText, type LiveFlow } from "../../src/flow/flow.ts";
 import { FlowSlab } from "../../src/tracker/flow-slab.ts";
-import { anyAddress, anyKey, publicAddress } from "../support/flows.ts";
+import { keptMax } from "../../src/tracker/slab-view.ts";
+import { anyAddress, anyKey, flowOf, keyOf, publicAddress } from "../support/flows.ts";
 
 const someKeys = fc.uniqueArray(anyKey, { minLength: 1, maxLength: 60, selector: flowKeyText });
 const step = fc.record({
@@ -58,6 +59,54 @@ test("a copy of packed flows stays as it was", () => {
       for (const { key } of flows) expect(copy.slotOf(key)).toBeDefined();
     }),
   );
+});
+
+const entriesOf = (slab: FlowSlab): [string, bigint][] =>
+  Array.from({ length: slab.size }, (_, slot) => [flowKeyText(slab.keyAt(slot)), slab.factsAt(slot).changedAt]);
+
+test("a view gives what there was when it was made, whatever changes while it is read", () => {
+  const change = fc.record({ at: fc.nat(59), deletes: fc.boolean(), reads: fc.nat({ max: 3 }) });
+  fc.assert(
+    fc.property(someKeys, fc.nat({ max: 60 }), fc.array(change, { maxLength: 200 }), (some, first, changes) => {
+      const keys = some.map((key) => ({ ...key, address: publicAddress }));
+      const slab = new FlowSlab(publicAddress);
+      const put = (key: FlowKey, changedAt: number) =>
+        slab.put({ key, owner: "vm-a", state: "open", openedAtMs: 1, generation: 1n }, BigInt(changedAt));
+      for (const key of keys.slice(0, first)) put(key, 0);
+      const then = new Map(entriesOf(slab));
+      const view = slab.view()[Symbol.iterator]();
+      const read: [string, bigint][] = [];
+      const readOne = (): boolean => {
+        const next = view.next();
+        if (!next.done) read.push([flowKeyText(next.value.key), next.value.facts.changedAt]);
+        return next.done === true;
+      };
+      for (const [n, { at, deletes, reads }] of changes.entries()) {
+        const key = keys[at % keys.length] ?? expect.fail();
+        if (deletes) slab.delete(key);
+        else put(key, n + 1);
+        for (let count = 0; count < reads; count++) readOne();
+      }
+      while (!readOne());
+      expect(read).toHaveLength(then.size);
+      expect(new Map(read)).toEqual(then);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a view whose reader is slow gives the same, when more has changed than it keeps", () => {
+  const slab = new FlowSlab(publicAddress);
+  const flowAt = (n: number) => flowOf(1 + (n % 60_000), "vm-a", "open", { key: keyOf(1 + (n % 60_000)) }) as LiveFlow;
+  for (let n = 0; n < keptMax + 10; n++) slab.put(flowAt(n), 0n);
+  const then = new Map(entriesOf(slab));
+  const view = slab.view();
+  for (let n = keptMax + 9; n >= 0; n--)
+    if (n % 2 === 0) slab.put(flowAt(n), 1n);
+    else slab.delete(flowAt(n).key);
+  for (let n = 0; n < keptMax + 10; n++) slab.put(flowAt(n), 2n);
+  expect(view.isOpen).toBe(false);
+  expect(new Map([...view].map(({ key, facts }) => [flowKeyText(key), facts.changedAt]))).toEqual(then);
 });
 
 test("an address as words is the address as bytes, and back", () => {
