@@ -1,6 +1,6 @@
 /** A hundred thousand open connections at S: how soon they are published whole, and who has to wait meanwhile. */
 import { expect, test } from "vitest";
-import { Actor } from "./kernel/actor.ts";
+import { Actor, agentFlags } from "./kernel/actor.ts";
 import type { FullSourceCalls, Published } from "./kernel/full-source.script.ts";
 import { Namespace } from "./kernel/namespace.ts";
 
@@ -32,7 +32,7 @@ test("100,000 connections are listed and published within 2 s, and the event loo
   );
   await using processes = new AsyncDisposableStack();
   const start = async (namespace: Namespace) =>
-    processes.use(await Actor.start<FullSourceCalls>(namespace, "full-source.script.ts"));
+    processes.use(await Actor.start<FullSourceCalls>(namespace, "full-source.script.ts", agentFlags));
   for (const port of ports) {
     const [server, client] = await Promise.all([start(host), start(clients)]);
     const listener = await server.call("listen", own, port);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Actor } from "./kernel/actor.ts";
+import { Actor, agentFlags } from "./kernel/actor.ts";
 import type { Armed, FullAgentCalls } from "./kernel/full-agent.script.ts";
 import type { FullTrackerCalls } from "./kernel/full-tracker.script.ts";
 import { Namespace } from "./kernel/namespace.ts";
@@ -30,7 +30,7 @@ test("100,000 flows are previewed and in T's sets within 2 s, and no event loop 
   const directory = mkdtempSync(join(tmpdir(), "baton-t-many-"));
   using _ = { [Symbol.dispose]: () => rmSync(directory, { recursive: true }) };
   await using tracker = await Actor.start<FullTrackerCalls>(host, "full-tracker.script.ts");
-  await using agent = await Actor.start<FullAgentCalls>(host, "full-agent.script.ts");
+  await using agent = await Actor.start<FullAgentCalls>(host, "full-agent.script.ts", agentFlags);
   await agent.call("open", join(directory, "sysctls.json"));
   const endpoint = await tracker.call("open", directory, flows);
 

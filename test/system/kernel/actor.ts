@@ -20,6 +20,9 @@ type Answer =
 
 const callTimeoutMs = 30_000;
 
+/** With which bin/baton starts an agent. */
+export const agentFlags = ["--max-semi-space-size=2"] as const;
+
 export class Actor<C extends Calls> implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
@@ -38,10 +41,17 @@ export class Actor<C extends Calls> implements AsyncDisposable {
     });
   }
 
-  /** @param script beside this file; it is ready when this returns */
-  static async start<C extends Calls>(namespace: Namespace, script: string): Promise<Actor<C>> {
+  /**
+   * @param script beside this file; it is ready when this returns
+   * @param flags of its Node
+   */
+  static async start<C extends Calls>(
+    namespace: Namespace,
+    script: string,
+    flags: readonly string[] = [],
+  ): Promise<Actor<C>> {
     const path = fileURLToPath(new URL(script, import.meta.url));
-    const child = spawn("ip", ["netns", "exec", namespace.name, process.execPath, path], {
+    const child = spawn("ip", ["netns", "exec", namespace.name, process.execPath, ...flags, path], {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       serialization: "advanced",
     });
