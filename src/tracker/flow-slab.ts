@@ -6,27 +6,25 @@
  * places; to delete a flow moves the last one into its slot.
  */
 import { randomInt } from "node:crypto";
-import { type IpAddress, ipAddressFromWords, writeIpAddressWords } from "../flow/address.ts";
-import type { FlowKey, LiveFlow, LiveFlowState, Protocol } from "../flow/flow.ts";
+import type { IpAddress } from "../flow/address.ts";
+import type { FlowKey, LiveFlow, LiveFlowState } from "../flow/flow.ts";
+import { freeBitsMask, keyFromWords, keyWords, kindAt, writeKeyWords } from "../flow/key-words.ts";
 import { SlabView } from "./slab-view.ts";
 
 /** A slot is that many 32-bit words, or half as many 64-bit ones. */
 const slotWords = 12;
 const slotLongs = slotWords / 2;
-/** In words: the peer is the first four. */
-const [portsAt, kindAt] = [4, 5];
-const keyWords = 5;
-/** In 64-bit words. */
+/** In 64-bit words: the key is the first three. */
 const [openedAtAt, generationAt, changedAtAt] = [3, 4, 5];
+/** Of a 64-bit word's two halves, the high one: what this machine's order of bytes makes of it. */
+const highWord = new Uint32Array(BigUint64Array.of(1n << 32n).buffer)[1] === 1 ? 1 : 0;
+const twoTo32 = 0x1_0000_0000;
 const firstCapacity = 4;
 const growth = 1.5;
 /** Places for a slot: more is memory, less is searching. */
 const placesPerSlot = 1.5;
 
-const protocols: readonly Protocol[] = ["tcp", "udp"];
 const states: readonly LiveFlowState[] = ["half-open", "open", "closing"];
-const stateBits = 8;
-const stateMask = (1 << stateBits) - 1;
 
 /**
  * Peers choose their addresses and ports: who knew this number could choose such as fall together. Nothing that a table
@@ -35,7 +33,7 @@ const stateMask = (1 << stateBits) - 1;
 const hashSeed = randomInt(0x7fff_ffff);
 
 /** The key that is looked for. One at a time: nobody waits within a look-up. */
-const wanted = new Uint32Array(keyWords + 1);
+const wanted = new Uint32Array(keyWords);
 
 /** What is known of a flow besides its key. */
 export interface FlowFacts {
@@ -68,21 +66,23 @@ export class FlowSlab {
 
   /** The flow's slot, until the next change. Undefined: it is not here. */
   slotOf(key: FlowKey): number | undefined {
-    writeKey(key);
+    writeKeyWords(key, wanted);
+    return this.#wantedSlot();
+  }
+
+  /** The same, for a key that lies there as words. */
+  slotOfWords(words: Uint32Array, at: number): number | undefined {
+    for (let n = 0; n < keyWords; n++) wanted[n] = words[at + n] ?? 0;
+    return this.#wantedSlot();
+  }
+
+  #wantedSlot(): number | undefined {
     const slot = (this.#places[this.#search()] ?? 0) - 1;
     return slot < 0 ? undefined : slot;
   }
 
   keyAt(slot: number): FlowKey {
-    const word = slot * slotWords;
-    const ports = this.#words[word + portsAt] ?? 0;
-    return {
-      address: this.address,
-      protocol: protocols[(this.#words[word + kindAt] ?? 0) >>> stateBits] as Protocol,
-      peer: ipAddressFromWords(this.#words, word),
-      peerPort: ports >>> 16,
-      port: ports & 0xffff,
-    };
+    return keyFromWords(this.address, this.#words, slot * slotWords);
   }
 
   factsAt(slot: number): FlowFacts {
@@ -95,13 +95,23 @@ export class FlowSlab {
     };
   }
 
+  /** When it opened and its generation, as two big-endian numbers of 64 bits. */
+  writeNumbersAt(slot: number, numbers: DataView, at: number): void {
+    const openedAtMs = this.#doubles[slot * slotLongs + openedAtAt] ?? 0;
+    const generation = slot * slotWords + 2 * generationAt;
+    numbers.setUint32(at, Math.trunc(openedAtMs / twoTo32));
+    numbers.setUint32(at + 4, openedAtMs >>> 0);
+    numbers.setUint32(at + 8, this.#words[generation + highWord] ?? 0);
+    numbers.setUint32(at + 12, this.#words[generation + 1 - highWord] ?? 0);
+  }
+
   stateAt(slot: number): LiveFlowState {
-    return states[(this.#words[slot * slotWords + kindAt] ?? 0) & stateMask] as LiveFlowState;
+    return states[(this.#words[slot * slotWords + kindAt] ?? 0) & freeBitsMask] as LiveFlowState;
   }
 
   /** Returns the state that it replaces, if there was the flow. */
   put({ key, state, openedAtMs, generation }: LiveFlow, changedAt: bigint): LiveFlowState | undefined {
-    writeKey(key);
+    writeKeyWords(key, wanted);
     const place = this.#search();
     const known = (this.#places[place] ?? 0) - 1;
     const before = known < 0 ? undefined : this.stateAt(known);
@@ -117,7 +127,7 @@ export class FlowSlab {
 
   /** Returns the state in which it was, if there was the flow. */
   delete(key: FlowKey): LiveFlowState | undefined {
-    writeKey(key);
+    writeKeyWords(key, wanted);
     const place = this.#search();
     const slot = (this.#places[place] ?? 0) - 1;
     if (slot < 0) return undefined;
@@ -203,8 +213,8 @@ export class FlowSlab {
 
   #isWanted(slot: number): boolean {
     const [word, words] = [slot * slotWords, this.#words];
-    for (let n = keyWords - 1; n >= 0; n--) if (words[word + n] !== wanted[n]) return false;
-    return ((words[word + kindAt] ?? 0) & ~stateMask) === wanted[kindAt];
+    for (let n = kindAt - 1; n >= 0; n--) if (words[word + n] !== wanted[n]) return false;
+    return ((words[word + kindAt] ?? 0) & ~freeBitsMask) === wanted[kindAt];
   }
 
   /** Empties a place, and moves up whoever would not be found past it. */
@@ -224,14 +234,14 @@ export class FlowSlab {
   /** Makes a slot's key the wanted one. */
   #readKey(slot: number): void {
     const word = slot * slotWords;
-    for (let n = 0; n < keyWords; n++) wanted[n] = this.#words[word + n] ?? 0;
-    wanted[kindAt] = (this.#words[word + kindAt] ?? 0) & ~stateMask;
+    for (let n = 0; n < kindAt; n++) wanted[n] = this.#words[word + n] ?? 0;
+    wanted[kindAt] = (this.#words[word + kindAt] ?? 0) & ~freeBitsMask;
   }
 
   /** Where the wanted key would be, if nobody else were: by the rounds of MurmurHash3. */
   #home(): number {
     let hash = hashSeed;
-    for (let n = 0; n <= keyWords; n++) {
+    for (let n = 0; n < keyWords; n++) {
       const word = Math.imul(wanted[n] ?? 0, 0xcc9e2d51);
       hash ^= Math.imul((word << 15) | (word >>> 17), 0x1b873593);
       hash = (Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe6546b64) | 0;
@@ -244,12 +254,6 @@ export class FlowSlab {
   #next(place: number): number {
     return place + 1 === this.#places.length ? 0 : place + 1;
   }
-}
-
-function writeKey({ protocol, peer, peerPort, port }: FlowKey): void {
-  writeIpAddressWords(peer, wanted);
-  wanted[portsAt] = (peerPort << 16) | port;
-  wanted[kindAt] = protocols.indexOf(protocol) << stateBits;
 }
 
 function placesFor(capacity: number): number {

@@ -23,12 +23,37 @@ export interface OwnedFlows {
   readonly flows: Iterable<LiveFlow>;
 }
 
+/** Where a flow lies, until the next change. */
+export interface Place {
+  readonly owner: string;
+  readonly slab: FlowSlab;
+  readonly slot: number;
+}
+
 export interface OwnerCount {
   readonly address: IpAddress;
   readonly owner: string;
   /** Open, half-open and closing ones together. */
   readonly flows: number;
   readonly halfOpen: number;
+}
+
+export type OwnersOfAddress = ReadonlyMap<string, OwnerFlows>;
+
+const noOwners: OwnersOfAddress = new Map();
+
+/**
+ * Two owners may claim one key: an old flow that died in silence, and a new one of the same peer and port at the
+ * address's new owner. The younger generation is the one that lives, then what was told of last.
+ */
+export function placeOf(owners: OwnersOfAddress, words: Uint32Array, at: number): Place | undefined {
+  let best: Place | undefined;
+  for (const [owner, { slab }] of owners) {
+    const slot = slab.slotOfWords(words, at);
+    if (slot === undefined) continue;
+    if (best === undefined || isYounger(slab.factsAt(slot), best.slab.factsAt(best.slot))) best = { owner, slab, slot };
+  }
+  return best;
 }
 
 interface OwnerFlows {
@@ -51,19 +76,9 @@ export class OwnerIndex {
     return slot === undefined ? undefined : slab?.factsAt(slot);
   }
 
-  /**
-   * Two owners may claim one key: an old flow that died in silence, and a new one of the same peer and port at the
-   * address's new owner. The younger generation is the one that lives, then what was told of last.
-   */
-  find(key: FlowKey): FlowRecord | undefined {
-    let best: FlowRecord | undefined;
-    for (const [owner, { slab }] of this.#addresses.get(key.address) ?? []) {
-      const slot = slab.slotOf(key);
-      if (slot === undefined) continue;
-      const found = recordOf(owner, key, slab.factsAt(slot));
-      if (best === undefined || isYounger(found, best)) best = found;
-    }
-    return best;
+  /** The flows at one address, to look many up; until the next change. */
+  at(address: IpAddress): OwnersOfAddress {
+    return this.#addresses.get(address) ?? noOwners;
   }
 
   put(flow: LiveFlow, changedAt: bigint): void {
@@ -161,8 +176,8 @@ function recordOf(owner: string, key: FlowKey, { state, openedAtMs, generation, 
   return { flow: { key, owner, state, openedAtMs, generation }, changedAt };
 }
 
-function isYounger(one: FlowRecord, other: FlowRecord): boolean {
-  if (one.flow.generation !== other.flow.generation) return one.flow.generation > other.flow.generation;
+function isYounger(one: FlowFacts, other: FlowFacts): boolean {
+  if (one.generation !== other.generation) return one.generation > other.generation;
   return one.changedAt > other.changedAt;
 }
 

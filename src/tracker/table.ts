@@ -10,10 +10,19 @@ import type { IpAddress } from "../flow/address.ts";
 import type { FlowEvent, FlowEventBatch, FlowRow, Forward } from "../flow/events.ts";
 import type { Flow, FlowKey, FlowState, LiveFlow, LiveFlowState } from "../flow/flow.ts";
 import { isSameDigest } from "../flow/key-digest.ts";
+import { keyWords, writeKeyWords } from "../flow/key-words.ts";
 import { DirtySet } from "./dirty.ts";
 import type { FlowFacts } from "./flow-slab.ts";
 import { Forwarders } from "./forwarders.ts";
-import { type FlowQuery, type FlowRecord, type OwnerCount, OwnerIndex } from "./owner-index.ts";
+import {
+  type FlowQuery,
+  type FlowRecord,
+  type OwnerCount,
+  OwnerIndex,
+  type OwnersOfAddress,
+  type Place,
+  placeOf,
+} from "./owner-index.ts";
 import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
 import { type Tombstone, Tombstones } from "./tombstones.ts";
 
@@ -27,7 +36,34 @@ export type Found =
   | { readonly kind: "closed"; readonly owner: string }
   | { readonly kind: "absent" };
 
+/** A live flow where it lies. */
+export interface FoundPlace extends Place {
+  readonly via: string | undefined;
+}
+
 const dropped: Applied = { kind: "dropped" };
+/** The key that is looked for. One at a time: nobody waits within a look-up. */
+const soughtKey = new Uint32Array(keyWords);
+
+export class AddressFlows {
+  readonly #address: IpAddress;
+  readonly #owners: OwnersOfAddress;
+  readonly #forwarders: Forwarders;
+
+  constructor(address: IpAddress, owners: OwnersOfAddress, forwarders: Forwarders) {
+    this.#address = address;
+    this.#owners = owners;
+    this.#forwarders = forwarders;
+  }
+
+  /** The key without its address, as words. Undefined: no such flow is live. */
+  find(words: Uint32Array, at = 0): FoundPlace | undefined {
+    const place = placeOf(this.#owners, words, at);
+    if (place === undefined) return undefined;
+    const { owner, slab, slot } = place;
+    return { owner, slab, slot, via: this.#forwarders.via(this.#address, owner) };
+  }
+}
 
 export class ShardTable {
   readonly dirty = new DirtySet();
@@ -78,8 +114,22 @@ export class ShardTable {
   }
 
   find(key: FlowKey): Found {
-    const record = this.#flows.find(key);
-    if (record !== undefined) return { kind: "owned", flow: this.#forwarders.show(record.flow) };
+    writeKeyWords(key, soughtKey);
+    const place = this.at(key.address).find(soughtKey);
+    if (place === undefined) return this.ended(key);
+    const { owner, via, slab, slot } = place;
+    const { state, openedAtMs, generation } = slab.factsAt(slot);
+    const flow = { key, owner, state, openedAtMs, generation };
+    return { kind: "owned", flow: via === undefined ? flow : { ...flow, via } };
+  }
+
+  /** For many look-ups of flows at one address, as of now: until the next change. */
+  at(address: IpAddress): AddressFlows {
+    return new AddressFlows(address, this.#flows.at(address), this.#forwarders);
+  }
+
+  /** Of a flow that is not live. */
+  ended(key: FlowKey): Exclude<Found, { kind: "owned" }> {
     const tombstone = this.#tombstones.get(key);
     return tombstone === undefined ? { kind: "absent" } : { kind: "closed", owner: tombstone.owner };
   }

@@ -35,6 +35,9 @@ test("packed flows are found, replaced and deleted like those of a map, and lie 
       }
       const found = Array.from({ length: slab.size }, (_, slot) => {
         const [key, { state, openedAtMs, generation }] = [slab.keyAt(slot), slab.factsAt(slot)];
+        const numbers = new DataView(new ArrayBuffer(24));
+        slab.writeNumbersAt(slot, numbers, 8);
+        expect([numbers.getBigUint64(8), numbers.getBigUint64(16)]).toEqual([BigInt(openedAtMs), generation]);
         return [flowKeyText(key), { key, owner: "vm-a", state, openedAtMs, generation }] as const;
       });
       expect(new Map(found)).toEqual(model);
