@@ -1,6 +1,7 @@
 /** The answers to a look-up of thousands of flows ↔ columns of equal length: what FlowAnswer says, row by row. */
 import type { FlowAnswer } from "../flow/answer.ts";
 import type { Flow, FlowKey } from "../flow/flow.ts";
+import { openedAtAt } from "../flow/flow-words.ts";
 import type { FlowAnswerColumns, LookupFlowsRequest, LookupFlowsResponse } from "../gen/baton/v1/tracker.ts";
 import type { FoundPlace } from "../tracker/table.ts";
 import { FieldFault, readCount, readName, readPresent, readText } from "./fields.ts";
@@ -46,7 +47,9 @@ export class AnswerRows implements FlowAnswerColumns {
     this.textIndex[row] = this.#placeOf(owner);
     if (via !== undefined) this.viaIndex[row] = this.#placeOf(via);
     this.state[row] = stateNumbers[slab.stateAt(slot)];
-    slab.writeNumbersAt(slot, this.#numbers, numbersBytes * row);
+    // When it opened and its generation: they lie there as they are sent.
+    for (let word = 0; word < numbersBytes / 4; word++)
+      this.#numbers.setUint32(numbersBytes * row + 4 * word, slab.wordAt(slot, openedAtAt + word));
   }
 
   take(row: number, answer: FlowAnswer): void {

@@ -2,7 +2,7 @@
 import { type IpAddress, mappedBytes, writeIpAddressWords } from "../flow/address.ts";
 import { addressesPerMessageMax } from "../flow/events.ts";
 import type { FlowKey } from "../flow/flow.ts";
-import { keyFromWords, keyWords, kindAt, kindWord, portsAt, writeKeyWords } from "../flow/key-words.ts";
+import { keyFromWords, keyWords, kindAt, portsAt, protocolBits, writeKeyWords } from "../flow/flow-words.ts";
 import type { FlowKeyColumns, LookupFlowsRequest } from "../gen/baton/v1/tracker.ts";
 import { FieldFault, readAddress, readList } from "./fields.ts";
 import { readFlowKey } from "./flow-codec.ts";
@@ -91,7 +91,7 @@ function wordsOfColumns(columns: FlowKeyColumns): AskedKeys {
     for (let word = 0; word < wordsPerAddress; word++) words[at + word] = peers.getUint32(mappedBytes * row + 4 * word);
     // Big-endian, and the peer's port first: the word is as a table has it.
     words[at + portsAt] = ports.getUint32(portsBytes * row);
-    words[at + kindAt] = kindWord(protocol);
+    words[at + kindAt] = protocolBits(protocol);
   }
   return { addresses, places: columns.addressIndex, words };
 }

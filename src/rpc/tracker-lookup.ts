@@ -4,7 +4,7 @@
  */
 
 import type { IpAddress } from "../flow/address.ts";
-import { keyWords } from "../flow/key-words.ts";
+import { keyWords } from "../flow/flow-words.ts";
 import type { LookupFlowsRequest, LookupFlowsResponse } from "../gen/baton/v1/tracker.ts";
 import type { ShardReplica } from "../tracker/replica.ts";
 import type { AddressFlows } from "../tracker/table.ts";

@@ -7,24 +7,26 @@
  */
 import { randomInt } from "node:crypto";
 import type { IpAddress } from "../flow/address.ts";
-import type { FlowKey, LiveFlow, LiveFlowState } from "../flow/flow.ts";
-import { freeBitsMask, keyFromWords, keyWords, kindAt, writeKeyWords } from "../flow/key-words.ts";
+import type { FlowKey, LiveFlowState } from "../flow/flow.ts";
+import {
+  changedAtAt,
+  generationAt,
+  keyFromWords,
+  keyWords,
+  kindAt,
+  longAt,
+  openedAtAt,
+  rowWords,
+  stateAt,
+  stateMask,
+  timeAt,
+} from "../flow/flow-words.ts";
 import { SlabView } from "./slab-view.ts";
 
-/** A slot is that many 32-bit words, or half as many 64-bit ones. */
-const slotWords = 12;
-const slotLongs = slotWords / 2;
-/** In 64-bit words: the key is the first three. */
-const [openedAtAt, generationAt, changedAtAt] = [3, 4, 5];
-/** Of a 64-bit word's two halves, the high one: what this machine's order of bytes makes of it. */
-const highWord = new Uint32Array(BigUint64Array.of(1n << 32n).buffer)[1] === 1 ? 1 : 0;
-const twoTo32 = 0x1_0000_0000;
 const firstCapacity = 4;
 const growth = 1.5;
 /** Places for a slot: more is memory, less is searching. */
 const placesPerSlot = 1.5;
-
-const states: readonly LiveFlowState[] = ["half-open", "open", "closing"];
 
 /**
  * Peers choose their addresses and ports: who knew this number could choose such as fall together. Nothing that a table
@@ -48,9 +50,7 @@ export class FlowSlab {
   readonly address: IpAddress;
   #size = 0;
   #capacity = firstCapacity;
-  #words = new Uint32Array(firstCapacity * slotWords);
-  #longs = new BigUint64Array(this.#words.buffer);
-  #doubles = new Float64Array(this.#words.buffer);
+  #words = new Uint32Array(firstCapacity * rowWords);
   /** Of a place: 1 + its slot; 0: none. Whoever finds its place taken has the next free one. */
   #places = new Uint32Array(placesFor(firstCapacity));
   /** Who is not read to its end goes with its reader. */
@@ -64,70 +64,67 @@ export class FlowSlab {
     return this.#size;
   }
 
-  /** The flow's slot, until the next change. Undefined: it is not here. */
-  slotOf(key: FlowKey): number | undefined {
-    writeKeyWords(key, wanted);
-    return this.#wantedSlot();
-  }
-
-  /** The same, for a key that lies there as words. */
-  slotOfWords(words: Uint32Array, at: number): number | undefined {
-    for (let n = 0; n < keyWords; n++) wanted[n] = words[at + n] ?? 0;
-    return this.#wantedSlot();
-  }
-
-  #wantedSlot(): number | undefined {
+  /** The slot of the flow whose key lies there as words, until the next change. Undefined: it is not here. */
+  slotOf(words: Uint32Array, at: number): number | undefined {
+    want(words, at);
     const slot = (this.#places[this.#search()] ?? 0) - 1;
     return slot < 0 ? undefined : slot;
   }
 
   keyAt(slot: number): FlowKey {
-    return keyFromWords(this.address, this.#words, slot * slotWords);
+    return keyFromWords(this.address, this.#words, slot * rowWords);
   }
 
   factsAt(slot: number): FlowFacts {
-    const long = slot * slotLongs;
+    const [words, at] = [this.#words, slot * rowWords];
     return {
       state: this.stateAt(slot),
-      openedAtMs: this.#doubles[long + openedAtAt] ?? 0,
-      generation: this.#longs[long + generationAt] ?? 0n,
-      changedAt: this.#longs[long + changedAtAt] ?? 0n,
+      openedAtMs: timeAt(words, at + openedAtAt),
+      generation: longAt(words, at + generationAt),
+      changedAt: longAt(words, at + changedAtAt),
     };
   }
 
-  /** When it opened and its generation, as two big-endian numbers of 64 bits. */
-  writeNumbersAt(slot: number, numbers: DataView, at: number): void {
-    const openedAtMs = this.#doubles[slot * slotLongs + openedAtAt] ?? 0;
-    const generation = slot * slotWords + 2 * generationAt;
-    numbers.setUint32(at, Math.trunc(openedAtMs / twoTo32));
-    numbers.setUint32(at + 4, openedAtMs >>> 0);
-    numbers.setUint32(at + 8, this.#words[generation + highWord] ?? 0);
-    numbers.setUint32(at + 12, this.#words[generation + 1 - highWord] ?? 0);
+  /** A word of the flow's row: see flow-words.ts. */
+  wordAt(slot: number, word: number): number {
+    return this.#words[slot * rowWords + word] ?? 0;
+  }
+
+  /** For the database. */
+  writeRow(slot: number, writer: { setRow(words: Uint32Array, at: number): void }): void {
+    writer.setRow(this.#words, slot * rowWords);
   }
 
   stateAt(slot: number): LiveFlowState {
-    return states[(this.#words[slot * slotWords + kindAt] ?? 0) & freeBitsMask] as LiveFlowState;
+    return stateAt(this.#words, slot * rowWords) as LiveFlowState;
   }
 
-  /** Returns the state that it replaces, if there was the flow. */
-  put({ key, state, openedAtMs, generation }: LiveFlow, changedAt: bigint): LiveFlowState | undefined {
-    writeKeyWords(key, wanted);
+  /** Takes a flow's row. Returns the state that it replaces, if there was the flow. */
+  put(words: Uint32Array, at: number): LiveFlowState | undefined {
+    want(words, at);
     const place = this.#search();
     const known = (this.#places[place] ?? 0) - 1;
     const before = known < 0 ? undefined : this.stateAt(known);
     if (known >= 0) this.#tellViews(known);
-    const slot = known < 0 ? this.#append(place) : known;
-    const long = slot * slotLongs;
-    this.#words[slot * slotWords + kindAt] = (wanted[kindAt] ?? 0) | states.indexOf(state);
-    this.#doubles[long + openedAtAt] = openedAtMs;
-    this.#longs[long + generationAt] = generation;
-    this.#longs[long + changedAtAt] = changedAt;
+    this.#write(known < 0 ? this.#append(place) : known, words, at);
     return before;
   }
 
+  /** Takes a flow that is not here, which is not found before {@link index}: for very many at once. */
+  fill(words: Uint32Array, at: number): void {
+    if (this.#size === this.#capacity) this.#enlarge(Math.ceil(this.#capacity * growth));
+    this.#write(this.#size++, words, at);
+  }
+
+  /** Makes all that it was filled with to be found, and takes no more memory than that needs. */
+  index(): void {
+    this.#enlarge(Math.max(firstCapacity, this.#size));
+    this.#findPlaces();
+  }
+
   /** Returns the state in which it was, if there was the flow. */
-  delete(key: FlowKey): LiveFlowState | undefined {
-    writeKeyWords(key, wanted);
+  delete(words: Uint32Array, at: number): LiveFlowState | undefined {
+    want(words, at);
     const place = this.#search();
     const slot = (this.#places[place] ?? 0) - 1;
     if (slot < 0) return undefined;
@@ -136,9 +133,9 @@ export class FlowSlab {
     const last = --this.#size;
     if (slot !== last) {
       this.#tellViews(slot);
-      this.#readKey(last);
+      want(this.#words, last * rowWords);
       const moved = this.#search();
-      this.#words.copyWithin(slot * slotWords, last * slotWords, (last + 1) * slotWords);
+      this.#words.copyWithin(slot * rowWords, last * rowWords, (last + 1) * rowWords);
       this.#places[moved] = slot + 1;
     }
     return state;
@@ -157,24 +154,22 @@ export class FlowSlab {
     const copy = new FlowSlab(this.address);
     copy.#size = this.#size;
     copy.#capacity = this.#capacity;
-    copy.#hold(this.#words.slice());
+    copy.#words = this.#words.slice();
     copy.#places = this.#places.slice();
     return copy;
   }
 
-  #hold(words: Uint32Array<ArrayBuffer>): void {
-    this.#words = words;
-    this.#longs = new BigUint64Array(words.buffer);
-    this.#doubles = new Float64Array(words.buffer);
+  #write(slot: number, words: Uint32Array, at: number): void {
+    const to = slot * rowWords;
+    for (let n = 0; n < rowWords; n++) this.#words[to + n] = words[at + n] ?? 0;
   }
 
-  /** Writes the wanted key into the next slot. */
+  /** The next slot, as that of the wanted key, which is to be written there. */
   #append(place: number): number {
     const grows = this.#size === this.#capacity;
     if (grows) this.#grow();
     const slot = this.#size++;
     this.#tellViews(slot);
-    this.#words.set(wanted, slot * slotWords);
     this.#places[grows ? this.#search() : place] = slot + 1;
     return slot;
   }
@@ -189,18 +184,26 @@ export class FlowSlab {
 
   #grow(): void {
     const wantedKey = wanted.slice();
-    this.#capacity = Math.ceil(this.#capacity * growth);
-    const words = new Uint32Array(this.#capacity * slotWords);
-    words.set(this.#words);
-    this.#hold(words);
+    this.#enlarge(Math.ceil(this.#capacity * growth));
+    this.#findPlaces();
+    wanted.set(wantedKey);
+  }
+
+  #enlarge(capacity: number): void {
+    const words = new Uint32Array(capacity * rowWords);
+    words.set(this.#words.subarray(0, this.#size * rowWords));
+    this.#words = words;
+    this.#capacity = capacity;
+  }
+
+  #findPlaces(): void {
     this.#places = new Uint32Array(placesFor(this.#capacity));
     for (let slot = 0; slot < this.#size; slot++) {
-      this.#readKey(slot);
+      want(this.#words, slot * rowWords);
       let place = this.#home();
       while (this.#places[place] !== 0) place = this.#next(place);
       this.#places[place] = slot + 1;
     }
-    wanted.set(wantedKey);
   }
 
   /** The place of the wanted key, or the free one where it belongs. */
@@ -212,16 +215,16 @@ export class FlowSlab {
   }
 
   #isWanted(slot: number): boolean {
-    const [word, words] = [slot * slotWords, this.#words];
+    const [word, words] = [slot * rowWords, this.#words];
     for (let n = kindAt - 1; n >= 0; n--) if (words[word + n] !== wanted[n]) return false;
-    return ((words[word + kindAt] ?? 0) & ~freeBitsMask) === wanted[kindAt];
+    return ((words[word + kindAt] ?? 0) & ~stateMask) === wanted[kindAt];
   }
 
   /** Empties a place, and moves up whoever would not be found past it. */
   #vacate(place: number): void {
     let hole = place;
     for (let at = this.#next(hole); this.#places[at] !== 0; at = this.#next(at)) {
-      this.#readKey((this.#places[at] ?? 0) - 1);
+      want(this.#words, ((this.#places[at] ?? 0) - 1) * rowWords);
       const home = this.#home();
       const passesHole = hole <= at ? home <= hole || home > at : home <= hole && home > at;
       if (!passesHole) continue;
@@ -229,13 +232,6 @@ export class FlowSlab {
       hole = at;
     }
     this.#places[hole] = 0;
-  }
-
-  /** Makes a slot's key the wanted one. */
-  #readKey(slot: number): void {
-    const word = slot * slotWords;
-    for (let n = 0; n < kindAt; n++) wanted[n] = this.#words[word + n] ?? 0;
-    wanted[kindAt] = (this.#words[word + kindAt] ?? 0) & ~freeBitsMask;
   }
 
   /** Where the wanted key would be, if nobody else were: by the rounds of MurmurHash3. */
@@ -254,6 +250,12 @@ export class FlowSlab {
   #next(place: number): number {
     return place + 1 === this.#places.length ? 0 : place + 1;
   }
+}
+
+/** Makes the key that lies there the wanted one. */
+function want(words: Uint32Array, at: number): void {
+  for (let n = 0; n < kindAt; n++) wanted[n] = words[at + n] ?? 0;
+  wanted[kindAt] = (words[at + kindAt] ?? 0) & ~stateMask;
 }
 
 function placesFor(capacity: number): number {

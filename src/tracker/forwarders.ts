@@ -1,7 +1,6 @@
 /** Who forwards whose flows, by what the forwarders have said; of two that claim the same, the one that spoke last. */
 import type { IpAddress } from "../flow/address.ts";
 import type { Forward } from "../flow/events.ts";
-import type { Flow } from "../flow/flow.ts";
 
 export class Forwarders {
   /** Address → owner → forwarder. */
@@ -22,11 +21,5 @@ export class Forwarders {
   /** Whom this owner's flows at this address pass. */
   via(address: IpAddress, owner: string): string | undefined {
     return this.#addresses.get(address)?.get(owner);
-  }
-
-  /** The flow with the instance that it passes. */
-  show(flow: Flow): Flow {
-    const via = this.via(flow.key.address, flow.owner);
-    return via === undefined ? flow : { ...flow, via };
   }
 }

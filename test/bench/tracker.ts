@@ -5,12 +5,9 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { LiveFlow } from "../../src/flow/flow.ts";
-import { shardOf } from "../../src/placement/shard.ts";
-import { FlowRows } from "../../src/tracker/flow-rows.ts";
 import { startNatsServer } from "../support/nats-server.ts";
 import { type Comparison, compare, type Pair } from "./ratio.ts";
-import { flowAt, messagesOf, rowsPerMessage, shards } from "./tracker/flows.ts";
+import { flowAt, messagesOf, rowsPerMessage } from "./tracker/flows.ts";
 import {
   batchesOf,
   chainedIntoLevel,
@@ -20,6 +17,7 @@ import {
   ingestIntoTracker,
   openLevel,
   pipelinesOf,
+  rowKeyOf,
 } from "./tracker/ingest.ts";
 import { type Lookups, lookupsOfLevel, lookupsOfRedis, lookupsOfTable, lookupsOfTracker } from "./tracker/lookups.ts";
 import { RedisServer, redisVersion } from "./tracker/redis.ts";
@@ -173,11 +171,6 @@ async function benchRedis(directory: string, flows: number, signal: AbortSignal)
   using _again = await server.start(signal);
   const ms = performance.now() - startMs;
   return { lookups, footprint: footprint("redis-server", flows, empty, full, memoryOf(server.pid), ms) };
-}
-
-/** In the tracker's own database. */
-function rowKeyOf(flow: LiveFlow): Buffer {
-  return new FlowRows(shardOf(flow.key.address, shards)).key(flow.owner, flow.key);
 }
 
 /** As a table for people. */

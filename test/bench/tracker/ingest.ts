@@ -9,10 +9,12 @@ import { mkdir, rm } from "node:fs/promises";
 import { Level } from "level";
 import { MemoryBus } from "../../../src/bus/memory.ts";
 import { flowStreamName, flowSubject, flowSubjects } from "../../../src/flow/events.ts";
+import type { LiveFlow } from "../../../src/flow/flow.ts";
+import { changedAtAt, rowWords, writeLong, writeRowWords } from "../../../src/flow/flow-words.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { createLog } from "../../../src/runtime/log.ts";
-import { FlowRows } from "../../../src/tracker/flow-rows.ts";
+import { FlowRowWriter } from "../../../src/tracker/flow-rows.ts";
 import { FlowStore } from "../../../src/tracker/level.ts";
 import { ShardReplica } from "../../../src/tracker/replica.ts";
 import { flowAt, type Message, shards } from "./flows.ts";
@@ -36,7 +38,7 @@ export function batchesOf(flows: number): Row[][][] {
   for (let index = 0; index < flows; index++) {
     const flow = flowAt(index);
     const shard = shardOf(flow.key.address, shards);
-    const { key, value } = new FlowRows(shard).row(flow.owner, flow.key, { ...flow, changedAt: BigInt(index) });
+    const { key, value } = rowOf(flow, shard, index);
     rows[shard]?.push({ type: "put", key, value });
   }
   return rows.map((ofShard) =>
@@ -44,6 +46,21 @@ export function batchesOf(flows: number): Row[][][] {
       ofShard.slice(n * rowsPerBatch, (n + 1) * rowsPerBatch),
     ),
   );
+}
+
+/** Its key in the tracker's database. */
+export function rowKeyOf(flow: LiveFlow): Buffer {
+  return rowOf(flow, shardOf(flow.key.address, shards), 0).key;
+}
+
+/** As the tracker writes it. */
+function rowOf(flow: LiveFlow, shard: number, changedAt: number): FlowRowWriter {
+  const words = new Uint32Array(rowWords);
+  writeRowWords(flow, words);
+  writeLong(words, changedAtAt, BigInt(changedAt));
+  const row = new FlowRowWriter(shard, flow.owner, flow.key.address);
+  row.setRow(words, 0);
+  return row;
 }
 
 /** A bus that holds these messages as a stream. */
