@@ -55,7 +55,8 @@ export class DirtySet {
   take(): Dirt {
     const dirt = { runs: this.#runs, words: this.#words, tombstones: this.#tombstones, senders: this.#senders };
     this.#runs = [];
-    this.#words = new Uint32Array(keyWords * firstCapacity);
+    // The next batch is mostly as large as this one.
+    this.#words = new Uint32Array(Math.max(keyWords * firstCapacity, this.#end));
     this.#end = 0;
     this.#tombstones = [];
     this.#senders = new Set();

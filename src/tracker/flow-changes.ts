@@ -24,8 +24,13 @@ const firstCapacity = 4;
 
 export class FlowChanges implements Iterable<Flow> {
   readonly #runs: Run[] = [];
-  #words = new Uint32Array(rowWords * firstCapacity);
+  #words: Uint32Array;
   #length = 0;
+
+  /** `expected`: how many changes there will be, more or less. */
+  constructor(expected = firstCapacity) {
+    this.#words = new Uint32Array(rowWords * Math.max(1, expected));
+  }
 
   get length(): number {
     return this.#length;

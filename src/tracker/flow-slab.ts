@@ -25,6 +25,8 @@ import { SlabView } from "./slab-view.ts";
 
 const firstCapacity = 4;
 const growth = 1.5;
+/** Below this capacity it grows by more: it is little memory, and many steps. */
+const [smallCapacity, smallGrowth] = [1_024, 4];
 /** Places for a slot: more is memory, less is searching. */
 const placesPerSlot = 1.5;
 
@@ -112,7 +114,7 @@ export class FlowSlab {
 
   /** Takes a flow that is not here, which is not found before {@link index}: for very many at once. */
   fill(words: Uint32Array, at: number): void {
-    if (this.#size === this.#capacity) this.#enlarge(Math.ceil(this.#capacity * growth));
+    if (this.#size === this.#capacity) this.#enlarge(grown(this.#capacity));
     this.#write(this.#size++, words, at);
   }
 
@@ -184,7 +186,7 @@ export class FlowSlab {
 
   #grow(): void {
     const wantedKey = wanted.slice();
-    this.#enlarge(Math.ceil(this.#capacity * growth));
+    this.#enlarge(grown(this.#capacity));
     this.#findPlaces();
     wanted.set(wantedKey);
   }
@@ -256,6 +258,10 @@ export class FlowSlab {
 function want(words: Uint32Array, at: number): void {
   for (let n = 0; n < kindAt; n++) wanted[n] = words[at + n] ?? 0;
   wanted[kindAt] = (words[at + kindAt] ?? 0) & ~stateMask;
+}
+
+function grown(capacity: number): number {
+  return Math.ceil(capacity * (capacity < smallCapacity ? smallGrowth : growth));
 }
 
 function placesFor(capacity: number): number {

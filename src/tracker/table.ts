@@ -109,11 +109,12 @@ export class ShardTable {
     if (sequence <= this.#sequence) return dropped;
     this.#sequence = sequence;
     for (const expired of this.#tombstones.expire(sequence)) this.dirty.tombstone(expired.key);
-    const changes = new FlowChanges();
+    const { body } = batch;
+    const changes = new FlowChanges(body.kind === "changes" ? body.rows.length : undefined);
     writeLong(closing, changedAtAt, sequence);
     const via = (address: IpAddress, owner: string): string | undefined => this.#forwarders.via(address, owner);
-    if (batch.body.kind === "address-owned" || batch.body.kind === "instance-gone") {
-      this.#applyOrder(batch.body, changes);
+    if (body.kind === "address-owned" || body.kind === "instance-gone") {
+      this.#applyOrder(body, changes);
       return { kind: "applied", changes: changes.seal(via) };
     }
     const sender = this.#sender(batch.instance);

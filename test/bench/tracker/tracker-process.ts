@@ -44,6 +44,10 @@ export class TrackerProcess implements AsyncDisposable {
     return new TrackerProcess(endpoint, configFile);
   }
 
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
   /** Returns when it has answered a look-up, and how long that took. */
   async start(key: FlowKey, signal: AbortSignal): Promise<{ readonly ms: number; readonly found: boolean }> {
     const startMs = performance.now();
@@ -64,7 +68,7 @@ export class TrackerProcess implements AsyncDisposable {
 
   /** Resident memory, and the part of it that is no file's. */
   memory(): { readonly residentBytes: number; readonly anonymousBytes: number } {
-    return memoryOf(this.#process?.pid ?? 0);
+    return memoryOf(this.pid);
   }
 
   async kill(): Promise<void> {
