@@ -18,7 +18,11 @@ export class Forwarders {
     }
   }
 
-  /** Whom this owner's flows at this address pass. */
+  /** Of each owner who has some, whom its flows at this address pass. Undefined: nobody's pass anybody. */
+  at(address: IpAddress): ReadonlyMap<string, string> | undefined {
+    return this.#addresses.get(address);
+  }
+
   via(address: IpAddress, owner: string): string | undefined {
     return this.#addresses.get(address)?.get(owner);
   }

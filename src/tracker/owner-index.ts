@@ -3,7 +3,7 @@ import type { IpAddress } from "../flow/address.ts";
 import type { FlowState, LiveFlow, LiveFlowState } from "../flow/flow.ts";
 import { stateAt } from "../flow/flow-words.ts";
 import { KeyDigest } from "../flow/key-digest.ts";
-import { type FlowFacts, FlowSlab } from "./flow-slab.ts";
+import { FlowSlab } from "./flow-slab.ts";
 import type { SlabView } from "./slab-view.ts";
 
 export interface FlowQuery {
@@ -19,9 +19,7 @@ export interface OwnedFlows {
 }
 
 /** Where a flow lies, until the next change. */
-export interface Place {
-  readonly owner: string;
-  readonly slab: FlowSlab;
+export interface Place extends OwnedSlab {
   readonly slot: number;
 }
 
@@ -33,25 +31,13 @@ export interface OwnerCount {
   readonly halfOpen: number;
 }
 
-export type OwnersOfAddress = ReadonlyMap<string, OwnerFlows>;
-
-const noOwners: OwnersOfAddress = new Map();
-
-/**
- * Two owners may claim one key: an old flow that died in silence, and a new one of the same peer and port at the
- * address's new owner. The younger generation is the one that lives, then what was told of last.
- */
-export function placeOf(owners: OwnersOfAddress, words: Uint32Array, at: number): Place | undefined {
-  let best: Place | undefined;
-  for (const [owner, { slab }] of owners) {
-    const slot = slab.slotOf(words, at);
-    if (slot === undefined) continue;
-    if (best === undefined || isYounger(slab.factsAt(slot), best.slab.factsAt(best.slot))) best = { owner, slab, slot };
-  }
-  return best;
+/** One owner's flows at an address, until the next change. */
+export interface OwnedSlab {
+  readonly owner: string;
+  readonly slab: FlowSlab;
 }
 
-export interface OwnerFlows {
+interface OwnerFlows {
   readonly slab: FlowSlab;
   readonly digest: KeyDigest;
   halfOpen: number;
@@ -75,9 +61,8 @@ export class OwnerIndex {
     return this.#addresses.get(address)?.get(owner)?.slab;
   }
 
-  /** The flows at one address, to look many up; until the next change. */
-  at(address: IpAddress): OwnersOfAddress {
-    return this.#addresses.get(address) ?? noOwners;
+  slabsAt(address: IpAddress): OwnedSlab[] {
+    return [...(this.#addresses.get(address) ?? [])].map(([owner, { slab }]) => ({ owner, slab }));
   }
 
   /** Takes a live flow's row. Returns the state that it replaces, if there was the flow. */
@@ -187,11 +172,6 @@ function* flowsIn(view: SlabView, owner: string, peer: IpAddress | undefined): G
     const { state, openedAtMs, generation } = facts;
     yield { key, owner, state, openedAtMs, generation };
   }
-}
-
-function isYounger(one: FlowFacts, other: FlowFacts): boolean {
-  if (one.generation !== other.generation) return one.generation > other.generation;
-  return one.changedAt > other.changedAt;
 }
 
 function halfOpen(state: FlowState | undefined): number {

@@ -24,16 +24,9 @@ import { isSameDigest } from "../flow/key-digest.ts";
 import type { PackedRows } from "../flow/packed-rows.ts";
 import { DirtySet } from "./dirty.ts";
 import { FlowChanges } from "./flow-changes.ts";
-import type { FlowSlab } from "./flow-slab.ts";
+import type { FlowFacts, FlowSlab } from "./flow-slab.ts";
 import { Forwarders } from "./forwarders.ts";
-import {
-  type FlowQuery,
-  type OwnerCount,
-  OwnerIndex,
-  type OwnersOfAddress,
-  type Place,
-  placeOf,
-} from "./owner-index.ts";
+import { type FlowQuery, type OwnedSlab, type OwnerCount, OwnerIndex, type Place } from "./owner-index.ts";
 import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
 import { type Tombstone, Tombstones } from "./tombstones.ts";
 
@@ -59,23 +52,34 @@ const closing = new Uint32Array(rowWords);
 const soughtKey = new Uint32Array(keyWords);
 
 export class AddressFlows {
-  readonly #address: IpAddress;
-  readonly #owners: OwnersOfAddress;
-  readonly #forwarders: Forwarders;
+  readonly #owners: readonly OwnedSlab[];
+  readonly #vias: ReadonlyMap<string, string> | undefined;
 
-  constructor(address: IpAddress, owners: OwnersOfAddress, forwarders: Forwarders) {
-    this.#address = address;
+  constructor(owners: readonly OwnedSlab[], vias: ReadonlyMap<string, string> | undefined) {
     this.#owners = owners;
-    this.#forwarders = forwarders;
+    this.#vias = vias;
   }
 
-  /** The key without its address, as words. Undefined: no such flow is live. */
+  /**
+   * The flow whose key without its address lies there as words; undefined: no such flow is live. Two owners may claim one
+   * key: an old flow that died in silence, and a new one of the same peer and port at the address's new owner. The younger
+   * generation is the one that lives, then what was told of last.
+   */
   find(words: Uint32Array, at = 0): FoundPlace | undefined {
-    const place = placeOf(this.#owners, words, at);
-    if (place === undefined) return undefined;
-    const { owner, slab, slot } = place;
-    return { owner, slab, slot, via: this.#forwarders.via(this.#address, owner) };
+    let best: FoundPlace | undefined;
+    for (const { owner, slab } of this.#owners) {
+      const slot = slab.slotOf(words, at);
+      if (slot === undefined) continue;
+      if (best === undefined || isYounger(slab.factsAt(slot), best.slab.factsAt(best.slot)))
+        best = { owner, slab, slot, via: this.#vias?.get(owner) };
+    }
+    return best;
   }
+}
+
+function isYounger(one: FlowFacts, other: FlowFacts): boolean {
+  if (one.generation !== other.generation) return one.generation > other.generation;
+  return one.changedAt > other.changedAt;
 }
 
 export class ShardTable {
@@ -141,7 +145,7 @@ export class ShardTable {
 
   /** For many look-ups of flows at one address, as of now: until the next change. */
   at(address: IpAddress): AddressFlows {
-    return new AddressFlows(address, this.#flows.at(address), this.#forwarders);
+    return new AddressFlows(this.#flows.slabsAt(address), this.#forwarders.at(address));
   }
 
   /** Of a flow that is not live. */
