@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { startNatsServer } from "../support/nats-server.ts";
 import { compare, spread } from "./ratio.ts";
 import { flowAt, messagesOf } from "./tracker/flows.ts";
+import { collectGarbage } from "./tracker/garbage.ts";
 import {
   batchesOf,
   chainedIntoLevel,
@@ -69,8 +70,8 @@ async function benchIngest(
   flows: number,
   { pairs, say, signal }: TrackerOptions,
 ): Promise<Pick<TrackerResult, "ingest" | "lookups">> {
-  const [bus, batches] = [await filledBus(messagesOf(flows), signal), batchesOf(flows)];
-  const pipelines = [...pipelinesOf(batches)];
+  const bus = await filledBus(messagesOf(flows), signal);
+  const pipelines = [...pipelinesOf(batchesOf(flows))];
   const runs: Run[] = [];
   let lookups: readonly Lookups[] = [];
   // One before those that count: what has never run is not compiled yet, at the tracker and at its peers.
@@ -80,24 +81,31 @@ async function benchIngest(
     await mkdir(place);
     const isLast = pair === pairs - 1;
     const subject = async (): Promise<Took> => {
+      collectGarbage();
       await using ingested = await ingestIntoTracker(join(place, "tracker"), bus, signal);
       if (isLast) lookups = [...lookups, ...(await lookupsOfTable(ingested.replicas, flows, lookupMs))];
       return ingested.took;
     };
-    const level = async (write: typeof ingestIntoLevel, name: string): Promise<Took> => {
-      await using db = await openLevel(join(place, name));
-      const took = await write(db, batches);
-      if (isLast && write === ingestIntoLevel)
-        lookups = [...lookups, ...(await lookupsOfLevel(db, rowKeyOf, flows, lookupMs))];
-      return took;
+    // Made anew each time: hundreds of thousands of buffers would be searched whenever the tracker's garbage is collected.
+    const besides = async (): Promise<Run["peers"]> => {
+      const batches = batchesOf(flows);
+      const level = async (write: typeof ingestIntoLevel, name: string): Promise<Took> => {
+        await using db = await openLevel(join(place, name));
+        collectGarbage();
+        const took = await write(db, batches);
+        if (isLast && write === ingestIntoLevel)
+          lookups = [...lookups, ...(await lookupsOfLevel(db, rowKeyOf, flows, lookupMs))];
+        return took;
+      };
+      return {
+        [peers.batch]: await level(ingestIntoLevel, "level"),
+        [peers.chained]: await level(chainedIntoLevel, "chained"),
+        [peers.redis]: await ingestIntoRedis(join(place, "redis"), pipelines, signal),
+      };
     };
     // Whoever begins finds another machine than whoever ends: they take turns.
     const measured = pair % 2 === 0 ? await subject() : undefined;
-    const found = {
-      [peers.batch]: await level(ingestIntoLevel, "level"),
-      [peers.chained]: await level(chainedIntoLevel, "chained"),
-      [peers.redis]: await ingestIntoRedis(join(place, "redis"), pipelines, signal),
-    };
+    const found = await besides();
     const run = { subject: measured ?? (await subject()), peers: found };
     if (pair >= 0) runs.push(run);
     await rm(place, { recursive: true, force: true });

@@ -35,14 +35,17 @@ const rowsPerBatch = 10_000;
 /** As a tracker reads them at its start. */
 const [readRows, readBytes] = [2_000, 262_144];
 
-/** Of every flow, the row that a tracker keeps, in batches by shard. */
+/** Of every flow, the row that a tracker keeps, in batches by shard. An instance has one address, and that one shard. */
 export function batchesOf(flows: number): Row[][][] {
   const rows: Row[][] = Array.from({ length: shards }, () => []);
+  const writers = new Map<string, FlowRowWriter>();
   for (let index = 0; index < flows; index++) {
     const flow = flowAt(index);
     const shard = shardOf(flow.key.address, shards);
-    const { key, value } = rowOf(flow, shard, index);
-    rows[shard]?.push({ type: "put", key, value });
+    const writer = writers.get(flow.owner) ?? new FlowRowWriter(shard, flow.owner, flow.key.address);
+    writers.set(flow.owner, writer);
+    writeRow(writer, flow, index);
+    rows[shard]?.push({ type: "put", key: Buffer.from(writer.key), value: Buffer.from(writer.value) });
   }
   return rows.map((ofShard) =>
     Array.from({ length: Math.ceil(ofShard.length / rowsPerBatch) }, (_, n) =>
@@ -53,17 +56,17 @@ export function batchesOf(flows: number): Row[][][] {
 
 /** Its key in the tracker's database. */
 export function rowKeyOf(flow: LiveFlow): Buffer {
-  return rowOf(flow, shardOf(flow.key.address, shards), 0).key;
+  const writer = new FlowRowWriter(shardOf(flow.key.address, shards), flow.owner, flow.key.address);
+  writeRow(writer, flow, 0);
+  return writer.key;
 }
 
 /** As the tracker writes it. */
-function rowOf(flow: LiveFlow, shard: number, changedAt: number): FlowRowWriter {
+function writeRow(writer: FlowRowWriter, flow: LiveFlow, changedAt: number): void {
   const words = new Uint32Array(rowWords);
   writeRowWords(flow, words);
   writeLong(words, changedAtAt, BigInt(changedAt));
-  const row = new FlowRowWriter(shard, flow.owner, flow.key.address);
-  row.setRow(words, 0);
-  return row;
+  writer.setRow(words, 0);
 }
 
 /** A bus that holds these messages as a stream. */
