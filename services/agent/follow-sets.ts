@@ -18,7 +18,7 @@ import type { FlowAnswer } from "../../src/flow/answer.ts";
 import type { Flow, FlowKey } from "../../src/flow/flow.ts";
 import type { AgentAddress, Follow, LinkId, ShardPosition } from "../../src/node/state.ts";
 import type { LoadReport } from "../../src/node/status.ts";
-import type { WatchEvent, WatchQuery } from "../../src/rpc/tracker-client.ts";
+import type { WatchEvent, WatchQuery } from "../../src/rpc/tracker-queries.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import { isAbort, sleep } from "../../src/runtime/retry.ts";
 

@@ -107,10 +107,16 @@ export function writeIpAddressWords(address: IpAddress, words: Uint32Array, at =
 
 /** The address of {@link writeIpAddressWords}. */
 export function ipAddressFromWords(words: Uint32Array, at = 0): IpAddress {
-  const last = words[at + 3] ?? 0;
-  if (words[at] === 0 && words[at + 1] === 0 && words[at + 2] === mappedWord) return ipv4Text(last);
+  const ipv4 = ipv4WordOf(words, at);
+  if (ipv4 !== undefined) return ipv4Text(ipv4);
   const groups = Array.from({ length: 8 }, (_, i) => ((words[at + (i >> 1)] ?? 0) >>> (i % 2 === 0 ? 16 : 0)) & 0xffff);
   return formatGroups(groups) as IpAddress;
+}
+
+/** The four octets of an IPv4 address among those of {@link writeIpAddressWords}; undefined: it is of IPv6. */
+export function ipv4WordOf(words: Uint32Array, at = 0): number | undefined {
+  const isMapped = words[at] === 0 && words[at + 1] === 0 && words[at + 2] === mappedWord;
+  return isMapped ? words[at + 3] : undefined;
 }
 
 function writeBytesAsWords(bytes: Uint8Array, words: Uint32Array, at: number): void {

@@ -15,7 +15,8 @@ export interface FlowRow {
   readonly generation: bigint;
 }
 
-export interface FlowEventBatch {
+/** `Rows`: how the rows of a message lie in memory. */
+export interface FlowEventBatch<Rows = readonly FlowRow[]> {
   /** The sender; empty for a coordinator. */
   readonly instance: string;
   /** One run of the sender: 32 hexadecimal digits; empty for a coordinator. */
@@ -23,14 +24,14 @@ export interface FlowEventBatch {
   readonly shard: number;
   /** Dense per (instance, boot, shard), from 1; 0 for a coordinator. */
   readonly sequence: bigint;
-  readonly body: FlowEvent;
+  readonly body: FlowEvent<Rows>;
 }
 
-export type FlowEvent =
-  | { readonly kind: "changes"; readonly rows: readonly FlowRow[]; readonly coalesced: readonly Coalesced[] }
+export type FlowEvent<Rows = readonly FlowRow[]> =
+  | { readonly kind: "changes"; readonly rows: Rows; readonly coalesced: readonly Coalesced[] }
   /** `addresses`: what the snapshot replaces; none: every flow of the sender in the shard. */
   | { readonly kind: "snapshot-begin"; readonly snapshot: bigint; readonly addresses: readonly IpAddress[] }
-  | { readonly kind: "snapshot-page"; readonly snapshot: bigint; readonly rows: readonly FlowRow[] }
+  | { readonly kind: "snapshot-page"; readonly snapshot: bigint; readonly rows: Rows }
   | { readonly kind: "snapshot-end"; readonly snapshot: bigint; readonly flows: number }
   | { readonly kind: "barrier"; readonly id: string }
   | { readonly kind: "tick" }

@@ -2,7 +2,9 @@
  * What two tables of flows compare instead of their content: how many keys there are, and the exclusive-or of their
  * hashes. A key's hash is the 64-bit FNV-1a of its text by `flowKeyText`; it is kept in halves, for a bigint a flow is slow.
  */
-import type { FlowKey } from "./flow.ts";
+import { type IpAddress, ipAddressFromWords, ipv4WordOf } from "./address.ts";
+import type { FlowKey, Protocol } from "./flow.ts";
+import { portsAt, protocolAt } from "./flow-words.ts";
 
 const offsetBasis = { high: 0xcbf29ce4, low: 0x84222325 };
 /** The prime is 2⁴⁰ + this. */
@@ -28,12 +30,23 @@ export class KeyDigest implements Digest {
 
   add(key: FlowKey): void {
     this.#flows++;
-    this.#toggle(key);
+    this.#toggle(hashOf(key));
   }
 
   remove(key: FlowKey): void {
     this.#flows--;
-    this.#toggle(key);
+    this.#toggle(hashOf(key));
+  }
+
+  /** The same for a key whose words lie there. */
+  addWords(address: IpAddress, words: Uint32Array, at: number): void {
+    this.#flows++;
+    this.#toggle(hashOfWords(address, words, at));
+  }
+
+  removeWords(address: IpAddress, words: Uint32Array, at: number): void {
+    this.#flows--;
+    this.#toggle(hashOfWords(address, words, at));
   }
 
   /** Adds the keys of a set that has none in common with this one. */
@@ -43,25 +56,47 @@ export class KeyDigest implements Digest {
     this.#low ^= other.#low;
   }
 
-  #toggle(key: FlowKey): void {
-    const hash = hashOf(key);
-    this.#high ^= hash.high;
-    this.#low ^= hash.low;
+  #toggle({ high, low }: Fnv1a): void {
+    this.#high ^= high;
+    this.#low ^= low;
   }
 }
 
-/** In the order of `flowKeyText`, whose first three parts most flows have in common with the one before. */
-function hashOf(key: FlowKey): Fnv1a {
-  if (key.port !== begun.key?.port || key.address !== begun.key.address || key.protocol !== begun.key.protocol) {
+function hashOf({ protocol, address, port, peer, peerPort }: FlowKey): Fnv1a {
+  begin(protocol, address, port);
+  hash.take(peer);
+  hash.take(" ");
+  hash.take(String(peerPort));
+  return hash;
+}
+
+function hashOfWords(address: IpAddress, words: Uint32Array, at: number): Fnv1a {
+  const ports = words[at + portsAt] ?? 0;
+  begin(protocolAt(words, at), address, ports & 0xffff);
+  const peer = ipv4WordOf(words, at);
+  if (peer === undefined) {
+    hash.take(ipAddressFromWords(words, at));
+    hash.take(" ");
+  } else {
+    hash.take(octetsBefore.dot[peer >>> 24] ?? "");
+    hash.take(octetsBefore.dot[(peer >>> 16) & 0xff] ?? "");
+    hash.take(octetsBefore.dot[(peer >>> 8) & 0xff] ?? "");
+    hash.take(octetsBefore.space[peer & 0xff] ?? "");
+  }
+  hash.takeNumber(ports >>> 16);
+  return hash;
+}
+
+/** The parts of `flowKeyText` come in this order; most flows have the first three in common with the one before. */
+function begin(protocol: Protocol, address: IpAddress, port: number): void {
+  if (port !== begun.port || address !== begun.address || protocol !== begun.protocol) {
     begun.hash.begin(offsetBasis);
-    begun.hash.take(`${key.protocol} ${key.address} ${key.port} `);
-    begun.key = key;
+    begun.hash.take(`${protocol} ${address} ${port} `);
+    begun.protocol = protocol;
+    begun.address = address;
+    begun.port = port;
   }
   hash.begin(begun.hash);
-  hash.take(key.peer);
-  hash.take(" ");
-  hash.take(String(key.peerPort));
-  return hash;
 }
 
 class Fnv1a {
@@ -86,10 +121,30 @@ class Fnv1a {
     this.high = high;
     this.low = low;
   }
+
+  /** A number below 100,000 as its decimal text. */
+  takeNumber(value: number): void {
+    if (value >= 10_000) this.take(digits[(value / 10_000) | 0] ?? "");
+    if (value >= 1_000) this.take(digits[((value / 1_000) | 0) % 10] ?? "");
+    if (value >= 100) this.take(digits[((value / 100) | 0) % 10] ?? "");
+    if (value >= 10) this.take(digits[((value / 10) | 0) % 10] ?? "");
+    this.take(digits[value % 10] ?? "");
+  }
 }
 
+const digits = "0123456789";
 const hash = new Fnv1a();
-const begun: { readonly hash: Fnv1a; key: FlowKey | undefined } = { hash: new Fnv1a(), key: undefined };
+const begun: { readonly hash: Fnv1a; protocol: Protocol; address: IpAddress | undefined; port: number } = {
+  hash: new Fnv1a(),
+  protocol: "tcp",
+  address: undefined,
+  port: 0,
+};
+/** Every octet's text, with what follows it. */
+const octetsBefore = {
+  dot: Array.from({ length: 256 }, (_, octet) => `${octet}.`),
+  space: Array.from({ length: 256 }, (_, octet) => `${octet} `),
+};
 
 export function isSameDigest(one: Digest, other: Digest): boolean {
   return one.flows === other.flows && one.keyXor === other.keyXor;

@@ -21,9 +21,11 @@ import type { DetailedError } from "./errors.ts";
 import { FieldFault, readAddress, readInteger, readList, readName } from "./fields.ts";
 import { assignmentToProto, flowToProto, positionsToProto, readPositions } from "./flow-codec.ts";
 import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
-import { lookupResponse, readLookupKeys } from "./lookup-columns.ts";
+import { lookupResponse } from "./lookup-answers.ts";
+import { keysOf, readLookupKeys } from "./lookup-keys.ts";
 import type { Service } from "./server.ts";
-import type { CallOptions, TrackerClient } from "./tracker-client.ts";
+import type { TrackerClient } from "./tracker-client.ts";
+import type { CallOptions } from "./tracker-queries.ts";
 
 /** Without one of the caller's, so that an absent tracker is not waited for forever. */
 const deadlineMaxMs = 30_000;
@@ -81,7 +83,7 @@ async function lookup(
   request: LookupFlowsRequest,
   context: CallContext,
 ): Promise<LookupFlowsResponse> {
-  const keys = readLookupKeys(request);
+  const keys = keysOf(readLookupKeys(request));
   const answers = await trackers.lookup(keys, readPositions("at_least", request.atLeast), optionsOf(context));
   return lookupResponse(request, answers);
 }

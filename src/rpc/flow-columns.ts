@@ -1,7 +1,9 @@
 /** Flows as columns of equal length: the inner loop of the event stream, in both directions. */
-import { type IpAddress, ipAddressFromWords, mappedBytes, writeIpAddressWords } from "../flow/address.ts";
+import { type IpAddress, mappedBytes, writeIpAddressWords } from "../flow/address.ts";
 import { type FlowRow, rowsPerMessageMax } from "../flow/events.ts";
 import type { FlowState, Protocol } from "../flow/flow.ts";
+import { generationAt, kindAt, kindOf, openedAtAt, portsAt, rowWords, writeTime } from "../flow/flow-words.ts";
+import { PackedRows } from "../flow/packed-rows.ts";
 import { type FlowColumns, Protocol as ProtocolNumber, FlowState as StateNumber } from "../gen/baton/v1/flow.ts";
 import { FieldFault } from "./fields.ts";
 
@@ -72,48 +74,34 @@ export function rowsFromColumns(
   columns: Columns | undefined,
   base: bigint,
   addresses: readonly IpAddress[],
-): FlowRow[] {
-  if (columns === undefined) return [];
+): PackedRows {
+  if (columns === undefined) return PackedRows.of([]);
   const n = checkedLength(field, columns);
   if (base < 0n || base > BigInt(timeMsMax)) throw new FieldFault("base_ms", `0 to ${timeMsMax}`, base);
   const baseMs = Number(base);
-  const generations = new Map<number, bigint>();
-  const peerWords = new Uint32Array(wordsPerAddress);
+  const words = new Uint32Array(rowWords * n);
   const [peers, ports] = [viewOf(columns.peer), viewOf(columns.ports)];
-  return Array.from({ length: n }, (_, row): FlowRow => {
-    const address = addresses[columns.addressIndex[row] ?? -1];
+  for (let row = 0; row < n; row++) {
+    const place = columns.addressIndex[row] ?? -1;
     const protocol = protocolsByNumber[columns.protocol[row] ?? 0];
     const state = statesByNumber[columns.state[row] ?? 0];
-    if (address === undefined)
-      throw new FieldFault(`${field}.address_index[${row}]`, "an index", columns.addressIndex[row]);
+    if (place < 0 || place >= addresses.length)
+      throw new FieldFault(`${field}.address_index[${row}]`, "an index", place);
     if (protocol === undefined) throw new FieldFault(`${field}.protocol[${row}]`, "6 or 17", columns.protocol[row]);
     if (state === undefined) throw new FieldFault(`${field}.state[${row}]`, "1 to 4", columns.state[row]);
-    for (let word = 0; word < wordsPerAddress; word++) peerWords[word] = peers.getUint32(mappedBytes * row + 4 * word);
-    const key = {
-      address,
-      protocol,
-      peer: ipAddressFromWords(peerWords),
-      peerPort: ports.getUint16(portsBytes * row),
-      port: ports.getUint16(portsBytes * row + 2),
-    };
-    const openedAtMs = Math.max(0, baseMs - (columns.openedBeforeMs[row] ?? 0));
-    return { key, state, openedAtMs, generation: sharedBigint(generations, columns.generation[row] ?? 0) };
-  });
+    const at = rowWords * row;
+    for (let word = 0; word < wordsPerAddress; word++) words[at + word] = peers.getUint32(mappedBytes * row + 4 * word);
+    words[at + portsAt] = ports.getUint32(portsBytes * row);
+    words[at + kindAt] = kindOf(protocol, state);
+    writeTime(words, at + openedAtAt, Math.max(0, baseMs - (columns.openedBeforeMs[row] ?? 0)));
+    words[at + generationAt + 1] = columns.generation[row] ?? 0;
+  }
+  return new PackedRows(addresses, columns.addressIndex, words);
 }
 
 /** In place of Buffer's own methods, which take several times as long. */
 export function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength);
-}
-
-/** Thousands of rows have a handful of generations; one bigint each is enough. */
-function sharedBigint(known: Map<number, bigint>, value: number): bigint {
-  let shared = known.get(value);
-  if (shared === undefined) {
-    shared = BigInt(value);
-    known.set(value, shared);
-  }
-  return shared;
 }
 
 function checkedLength(field: string, columns: Columns): number {

@@ -13,6 +13,7 @@ import {
   type Forward,
   shardsMax,
 } from "../flow/events.ts";
+import type { PackedRows } from "../flow/packed-rows.ts";
 import { type Forward as ForwardMessage, FlowEventBatch as Message } from "../gen/baton/v1/flow.ts";
 import {
   type Decoded,
@@ -46,7 +47,7 @@ export function encodeFlowEventBatch(batch: FlowEventBatch): Uint8Array {
   return Message.encode(message).finish();
 }
 
-export function decodeFlowEventBatch(data: Uint8Array): Decoded<FlowEventBatch> {
+export function decodeFlowEventBatch(data: Uint8Array): Decoded<FlowEventBatch<PackedRows>> {
   let message: Message;
   try {
     message = Message.decode(data);
@@ -108,7 +109,7 @@ function coalescedColumn(coalesced: readonly Coalesced[], index: AddressIndex): 
   return column;
 }
 
-function readBatch(message: Message): FlowEventBatch {
+function readBatch(message: Message): FlowEventBatch<PackedRows> {
   if (message.body === undefined) throw new FieldFault("body", "one of its kinds", "none");
   const addresses = readList("addresses", message.addresses, addressesPerMessageMax, (text, field) =>
     readAddress(field, text),
@@ -122,7 +123,7 @@ function readBatch(message: Message): FlowEventBatch {
   return { instance, boot: readHex("boot", message.boot, bootBytes), shard, sequence: message.sequence, body };
 }
 
-function readBody(body: Body, baseMs: bigint, addresses: readonly IpAddress[]): FlowEvent {
+function readBody(body: Body, baseMs: bigint, addresses: readonly IpAddress[]): FlowEvent<PackedRows> {
   const rows = (field: string, columns: Columns | undefined) => rowsFromColumns(field, columns, baseMs, addresses);
   switch (body.$case) {
     case "changes":

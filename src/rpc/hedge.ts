@@ -1,5 +1,4 @@
 /** Asking one after the other of those who can answer, without waiting long for any. */
-import { sleep } from "../runtime/retry.ts";
 
 export interface HedgeOptions<T> {
   readonly signal: AbortSignal;
@@ -21,19 +20,21 @@ export async function hedge<T>(
 ): Promise<T> {
   signal.throwIfAborted();
   const winner = Promise.withResolvers<T>();
-  const controllers = attempts.map(() => new AbortController());
+  const started: AbortController[] = [];
   let second: { readonly answer: T } | undefined;
   let lastError: unknown = new Error("there is nobody to ask");
   let decided = false;
 
-  const run = async (attempt: (signal: AbortSignal) => Promise<T>, index: number): Promise<void> => {
-    const own = controllers[index] as AbortController;
+  const run = async (attempt: (signal: AbortSignal) => Promise<T>): Promise<void> => {
+    const own = new AbortController();
+    started.push(own);
     try {
-      const answer = await attempt(AbortSignal.any([signal, own.signal]));
+      // Who is the only one is stopped by nobody else.
+      const answer = await attempt(attempts.length === 1 ? signal : AbortSignal.any([signal, own.signal]));
       if (decided) discard?.(answer);
       else if (isGood(answer)) {
         decided = true;
-        for (const other of controllers) if (other !== own) other.abort();
+        for (const other of started) if (other !== own) other.abort();
         winner.resolve(answer);
       } else second ??= { answer };
     } catch (error) {
@@ -42,16 +43,10 @@ export async function hedge<T>(
   };
 
   const running: Promise<void>[] = [];
-  for (const [index, attempt] of attempts.entries()) {
-    const over = run(attempt, index);
+  for (const attempt of attempts) {
+    const over = run(attempt);
     running.push(over);
-    const patience = new AbortController();
-    await Promise.race([
-      over,
-      winner.promise,
-      sleep(patienceMs, AbortSignal.any([signal, patience.signal])).catch(() => {}),
-    ]);
-    patience.abort();
+    await silence([over, winner.promise], signal, patienceMs);
     if (decided || signal.aborted) break;
   }
   const allOver = Promise.all(running).then(() => {
@@ -61,4 +56,19 @@ export async function hedge<T>(
     throw lastError;
   });
   return await Promise.race([winner.promise, allOver]);
+}
+
+/** Until one of them is over, for so long at most, or until the signal aborts. Cheap: every call of a client passes here. */
+async function silence(others: readonly Promise<unknown>[], signal: AbortSignal, patienceMs: number): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stop = (): void => resolve();
+  const timer = setTimeout(stop, patienceMs);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    await Promise.race([...others, promise]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", stop);
+  }
 }

@@ -4,10 +4,7 @@
  * Whatever asks for a position waits within the call's deadline, and is answered a little before it, so that the caller
  * hears why and not only that time is up.
  */
-
-import type { FlowAnswer } from "../flow/answer.ts";
 import { shardsMax } from "../flow/events.ts";
-import type { FlowKey } from "../flow/flow.ts";
 import {
   type Assignment,
   type BarrierRequest,
@@ -18,18 +15,16 @@ import {
   type ListFlowsRequest,
   type ListReplicasRequest,
   type LookupFlowsRequest,
-  type LookupFlowsResponse,
   TrackerServiceService,
 } from "../gen/baton/v1/tracker.ts";
 import type { FlowStore } from "../tracker/level.ts";
-import type { ShardReplica } from "../tracker/replica.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import type { DetailedError } from "./errors.ts";
 import { decode, readAddress, readInteger, readList, readName } from "./fields.ts";
 import { assignmentToProto, flowToProto, positionsToProto, readPositions } from "./flow-codec.ts";
 import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
-import { lookupResponse, readLookupKeys } from "./lookup-columns.ts";
 import type { Service } from "./server.ts";
+import { lookUp } from "./tracker-lookup.ts";
 import { listReplicas, shardTransfers } from "./tracker-shards.ts";
 import { caughtUp, missedError, pagesOf, replicaFor, unknownEpoch, waitForPositions } from "./tracker-wait.ts";
 import { watchFlows } from "./tracker-watch.ts";
@@ -50,7 +45,7 @@ export function trackerService({ tracker, store, onBug, onLookup }: TrackerServi
     TrackerServiceService,
     {
       lookupFlows: unaryHandler(
-        (request: LookupFlowsRequest, context) => lookup(tracker, request, context, onLookup),
+        (request: LookupFlowsRequest, context) => lookUp(tracker, request, context, onLookup),
         onBug,
       ),
       listFlows: streamHandler((request: ListFlowsRequest, context) => list(tracker, request, context), onBug),
@@ -66,61 +61,6 @@ export function trackerService({ tracker, store, onBug, onLookup }: TrackerServi
 
 function assignment({ assignment: known }: Tracker): Reply<Assignment> {
   return known === undefined ? { ok: false, error: unknownEpoch } : { ok: true, value: assignmentToProto(known) };
-}
-
-async function lookup(
-  tracker: Tracker,
-  request: LookupFlowsRequest,
-  context: CallContext,
-  onLookup: (keys: number) => void,
-): Promise<Reply<LookupFlowsResponse>> {
-  const asked = decode(() => ({
-    keys: readLookupKeys(request),
-    atLeast: readPositions("at_least", request.atLeast),
-  }));
-  if (!asked.ok) return invalid(asked.message);
-  const { keys, atLeast } = asked.value;
-  onLookup(keys.length);
-  const concerned = new Set(keys.map((key) => tracker.shardOf(key.address)));
-  const held = concerned.values().some((shard) => tracker.replica(shard) !== undefined);
-  if (!held) for (const shard of concerned) replicaFor(tracker, shard);
-  const behind = await waitForPositions(
-    tracker,
-    atLeast.filter(({ shard }) => concerned.has(shard)),
-    context,
-  );
-  const behindShards = new Set(behind.map(({ shard }) => shard));
-  return {
-    ok: true,
-    value: lookupResponse(
-      request,
-      keys.map((key) => answerOf(tracker, key, behindShards)),
-    ),
-  };
-}
-
-function answerOf(tracker: Tracker, key: FlowKey, behind: ReadonlySet<number>): FlowAnswer {
-  const shard = tracker.shardOf(key.address);
-  const replica = tracker.replica(shard);
-  if (replica === undefined) return { kind: "unknown", reason: `shard ${shard} is served elsewhere` };
-  if (behind.has(shard)) return { kind: "unknown", reason: `shard ${shard} has not reached the position asked for` };
-  const found = replica.table.find(key);
-  const appliedSequence = replica.table.sequence;
-  switch (found.kind) {
-    case "owned":
-      return found;
-    case "closed":
-      return { kind: "closed", owner: found.owner, appliedSequence };
-    case "absent":
-      if (!replica.complete) return { kind: "unknown", reason: `shard ${shard} is incomplete until snapshots arrive` };
-      if (!tracker.isUpToDate(shard))
-        return { kind: "unknown", reason: `shard ${shard} is behind by ${behindBy(replica)}` };
-      return { kind: "absent", appliedSequence };
-  }
-}
-
-function behindBy({ lag }: ShardReplica): string {
-  return lag === undefined ? "a number of messages that is not known" : `${lag} messages`;
 }
 
 async function* list(tracker: Tracker, request: ListFlowsRequest, context: CallContext): AsyncGenerator<FlowPage> {

@@ -9,6 +9,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Flow } from "../flow/flow.ts";
 import type { FlowWatchPage, WatchFlowsRequest } from "../gen/baton/v1/tracker.ts";
+import type { FlowChanges } from "../tracker/flow-changes.ts";
 import type { FlowQuery } from "../tracker/owner-index.ts";
 import type { FlowFeed, ShardReplica } from "../tracker/replica.ts";
 import type { Tracker } from "../tracker/tracker.ts";
@@ -43,21 +44,13 @@ export async function* watchFlows(
   const { shard } = replica;
   const log = tracker.changesOf(shard);
   const { history } = log;
-  const changes = new UnreadChanges(
-    (flow) => isOf(query, flow),
-    () => movedError(tracker, shard),
-  );
+  const changes = new UnreadChanges(query, () => movedError(tracker, shard));
   using _feed = replica.subscribe(changes);
   const from = after.find((position) => position.shard === shard);
-  const missed = from?.history === undefined ? undefined : log.since(from.history, from.sequence);
+  const missed = from?.history === undefined ? undefined : log.since(from.history, from.sequence, query);
   let position: WatchPosition = { shard, sequence: replica.table.sequence, history };
   if (from === undefined || missed === undefined) yield* snapshotPages(replica, query, position);
-  else
-    yield* changePages(
-      missed.filter((flow) => isOf(query, flow)),
-      from,
-      position,
-    );
+  else yield* changePages(missed, from, position);
   for (;;) {
     const { flows, sequence } = await changes.next(context.signal);
     const reached = { shard, sequence, history };
@@ -75,10 +68,6 @@ function readRequest(request: WatchFlowsRequest): Decoded<Asked> {
     after: readWatchPositions("after", request.after),
     atLeast: readPositions("at_least", request.atLeast),
   }));
-}
-
-function isOf({ address, owner }: FlowQuery, flow: Flow): boolean {
-  return flow.key.address === address && (owner === undefined || flow.owner === owner);
 }
 
 async function* snapshotPages(
@@ -113,7 +102,7 @@ async function* changePages(
 }
 
 class UnreadChanges implements FlowFeed {
-  readonly #wanted: (flow: Flow) => boolean;
+  readonly #query: FlowQuery;
   readonly #whereTo: () => DetailedError;
   #flows: Flow[] = [];
   /** Changes since the last page that were not for this watcher. */
@@ -122,16 +111,16 @@ class UnreadChanges implements FlowFeed {
   #refusal: Refusal | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(wanted: (flow: Flow) => boolean, whereTo: () => DetailedError) {
-    this.#wanted = wanted;
+  constructor(query: FlowQuery, whereTo: () => DetailedError) {
+    this.#query = query;
     this.#whereTo = whereTo;
   }
 
-  changed(flows: readonly Flow[], sequence: bigint): void {
+  changed(changes: FlowChanges, sequence: bigint): void {
     if (this.#refusal !== undefined) return;
     const before = this.#flows.length;
-    for (const flow of flows) if (this.#wanted(flow)) this.#flows.push(flow);
-    this.#others += flows.length - (this.#flows.length - before);
+    for (const flow of changes.matching(this.#query)) this.#flows.push(flow);
+    this.#others += changes.length - (this.#flows.length - before);
     this.#sequence = sequence;
     if (this.#flows.length > unreadChangesMax)
       this.#refuse({

@@ -7,6 +7,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Flow } from "../flow/flow.ts";
+import type { ChangeQuery, FlowChanges } from "./flow-changes.ts";
 import type { FlowFeed } from "./replica.ts";
 
 /** Changes kept for one shard. At 100,000 changes a second in 32 shards: those of the last six seconds. */
@@ -14,7 +15,7 @@ export const loggedChangesMax = 20_000;
 
 interface Logged {
   readonly sequence: bigint;
-  readonly flows: readonly Flow[];
+  readonly changes: FlowChanges;
 }
 
 export class ChangeLog implements FlowFeed {
@@ -29,11 +30,11 @@ export class ChangeLog implements FlowFeed {
     return this.#history;
   }
 
-  changed(flows: readonly Flow[], sequence: bigint): void {
-    this.#messages.push({ sequence, flows });
-    this.#changes += flows.length;
+  changed(changes: FlowChanges, sequence: bigint): void {
+    this.#messages.push({ sequence, changes });
+    this.#changes += changes.length;
     let forgotten = 0;
-    for (const { sequence: oldest, flows: gone } of this.#messages) {
+    for (const { sequence: oldest, changes: gone } of this.#messages) {
       if (this.#changes <= loggedChangesMax) break;
       this.#changes -= gone.length;
       this.#completeAfter = oldest;
@@ -53,10 +54,15 @@ export class ChangeLog implements FlowFeed {
     this.reset();
   }
 
-  /** All changes after a position of this history, in order. Undefined: some are forgotten, or the history is another. */
-  since(history: bigint, sequence: bigint): readonly Flow[] | undefined {
+  /**
+   * Changes after a position of this history that match, in order. Undefined: some are forgotten, or the history is
+   * another.
+   */
+  since(history: bigint, sequence: bigint, query: ChangeQuery): readonly Flow[] | undefined {
     if (history !== this.#history || sequence < this.#completeAfter) return undefined;
-    return this.#messages.filter((message) => message.sequence > sequence).flatMap(({ flows }) => flows);
+    return this.#messages
+      .filter((message) => message.sequence > sequence)
+      .flatMap(({ changes }) => [...changes.matching(query)]);
   }
 }
 

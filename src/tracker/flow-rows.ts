@@ -1,67 +1,146 @@
 /**
- * The rows of flows for one batch of the database, each owner's in one piece of memory: a row overwrites the one before,
- * so a batch must take it before the next is asked for. A million rows would otherwise be millions of buffers.
+ * The database's rows of flows, in both directions, without an object or a buffer for each: a million of them are read
+ * and written as fast as LevelDB gives and takes them.
+ *
+ * Key: shard, kind, address, protocol, port, peer, peer's port, owner. Value: version, state, when it opened, generation,
+ * the sequence of the message that told of it last; then the checksum over key and value.
  */
 import { crc32 } from "node:zlib";
-import type { IpAddress } from "../flow/address.ts";
-import type { FlowKey } from "../flow/flow.ts";
-import type { FlowFacts } from "./flow-slab.ts";
-import { flowRowKeyBytes, recordBytes, writeFlowRowKey, writeRecord } from "./record.ts";
+import { type IpAddress, ipAddressFromWords, mappedBytes, writeIpAddressWords } from "../flow/address.ts";
+import type { LiveFlowState } from "../flow/flow.ts";
+import { kindAt, kindOf, openedAtAt, portsAt, protocolAt, rowWords, stateAt } from "../flow/flow-words.ts";
+import {
+  flowKeyBytes,
+  keyHeadBytes,
+  protocols,
+  RecordFault,
+  recordVersion,
+  rowKinds,
+  states,
+  writeRowHead,
+} from "./record.ts";
 
 /** At the end of every value. */
 export const checksumBytes = 4;
 
-interface OwnerRow {
-  readonly view: DataView;
+const flowRowKeyBytes = keyHeadBytes + flowKeyBytes;
+/** In a row's key. */
+const protocolByte = keyHeadBytes + mappedBytes;
+const portByte = protocolByte + 1;
+const peerByte = portByte + 2;
+const peerPortByte = peerByte + mappedBytes;
+const recordHeadBytes = 2;
+const recordBytes = recordHeadBytes + 4 * (rowWords - openedAtAt);
+const wordsPerAddress = mappedBytes / 4;
+
+/** Rows of one owner's flows at one address. Each overwrites the one before: it has to be taken before the next is asked for. */
+export class FlowRowWriter {
   readonly key: Buffer;
   readonly value: Buffer;
-  /** Key and value, without the checksum over them that is the value's end. */
-  readonly checked: Buffer;
-  /** That the key in the memory has. */
-  address: IpAddress | undefined;
+  readonly #view: DataView;
+  /** Key and value, without the checksum. */
+  readonly #checked: Buffer;
+
+  constructor(shard: number, owner: string, address: IpAddress) {
+    const name = Buffer.from(owner);
+    const keyBytes = flowRowKeyBytes + name.length;
+    const bytes = Buffer.alloc(keyBytes + recordBytes + checksumBytes);
+    bytes.set(name, flowRowKeyBytes);
+    this.key = bytes.subarray(0, keyBytes);
+    this.value = bytes.subarray(keyBytes);
+    this.#checked = bytes.subarray(0, keyBytes + recordBytes);
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    writeRowHead(this.#view, shard, rowKinds.flow);
+    const words = new Uint32Array(wordsPerAddress);
+    writeIpAddressWords(address, words);
+    for (let n = 0; n < wordsPerAddress; n++) this.#view.setUint32(keyHeadBytes + 4 * n, words[n] ?? 0);
+    this.#view.setUint8(keyBytes, recordVersion);
+  }
+
+  /** The key of the flow whose words lie there. */
+  setKey(words: Uint32Array, at: number): void {
+    const [view, ports] = [this.#view, words[at + portsAt] ?? 0];
+    view.setUint8(protocolByte, protocols.indexOf(protocolAt(words, at)));
+    view.setUint16(portByte, ports);
+    for (let n = 0; n < wordsPerAddress; n++) view.setUint32(peerByte + 4 * n, words[at + n] ?? 0);
+    view.setUint16(peerPortByte, ports >>> 16);
+  }
+
+  /** Key and value of the flow whose row lies there. */
+  setRow(words: Uint32Array, at: number): void {
+    this.setKey(words, at);
+    const [view, value] = [this.#view, this.key.length];
+    view.setUint8(value + 1, states.indexOf(stateAt(words, at) as LiveFlowState));
+    for (let n = openedAtAt; n < rowWords; n++)
+      view.setUint32(value + recordHeadBytes + 4 * (n - openedAtAt), words[at + n] ?? 0);
+    view.setUint32(this.#checked.length, crc32(this.#checked));
+  }
 }
 
-export class FlowRows {
-  readonly #shard: number;
-  readonly #owners = new Map<string, OwnerRow>();
+/** Reads one row after the other. */
+export class FlowRowReader {
+  /** Of the row that was read last, until the next one. */
+  readonly words = new Uint32Array(rowWords);
+  readonly #addressWords = new Uint32Array(wordsPerAddress);
+  #address: IpAddress | undefined;
+  #owner = "";
+  #ownerBytes: Buffer = Buffer.alloc(0);
 
-  constructor(shard: number) {
-    this.#shard = shard;
+  get address(): IpAddress {
+    if (this.#address === undefined) throw new Error("no row was read yet");
+    return this.#address;
   }
 
-  key(owner: string, key: FlowKey): Buffer {
-    return this.#keyed(owner, key).key;
+  get owner(): string {
+    return this.#owner;
   }
 
-  row(owner: string, key: FlowKey, facts: FlowFacts): { readonly key: Buffer; readonly value: Buffer } {
-    const row = this.#keyed(owner, key);
-    writeRecord(row.view, row.key.length, facts);
-    row.view.setUint32(row.checked.length, crc32(row.checked));
-    return row;
+  /** The value without its checksum. Throws a {@link RecordFault}. */
+  read(key: Buffer, value: Buffer): void {
+    if (key.length < flowRowKeyBytes) throw new RecordFault(`a flow's key of ${key.length} bytes`);
+    if (value.length < recordBytes || value[0] !== recordVersion)
+      throw new RecordFault(
+        `a flow of ${value.length} bytes and version ${value[0]}; this program reads version ${recordVersion}`,
+      );
+    const protocol = protocols[key[protocolByte] ?? -1];
+    if (protocol === undefined) throw new RecordFault(`a flow's protocol ${key[protocolByte]}`);
+    const state = states[value[1] ?? -1];
+    if (state === undefined) throw new RecordFault(`a flow's state ${value[1]}`);
+    const words = this.words;
+    for (let n = 0; n < wordsPerAddress; n++) words[n] = wordOf(key, peerByte + 4 * n);
+    words[portsAt] = (shortOf(key, peerPortByte) << 16) | shortOf(key, portByte);
+    words[kindAt] = kindOf(protocol, state);
+    for (let n = openedAtAt; n < rowWords; n++) words[n] = wordOf(value, recordHeadBytes + 4 * (n - openedAtAt));
+    this.#readAddress(key);
+    this.#readOwner(key);
   }
 
-  #keyed(owner: string, key: FlowKey): OwnerRow {
-    let row = this.#owners.get(owner);
-    if (row === undefined) {
-      row = newRow(owner);
-      this.#owners.set(owner, row);
+  /** Rows of an address lie together. */
+  #readAddress(key: Buffer): void {
+    let isKnown = this.#address !== undefined;
+    for (let n = 0; n < wordsPerAddress; n++) {
+      const word = wordOf(key, keyHeadBytes + 4 * n);
+      isKnown &&= word === this.#addressWords[n];
+      this.#addressWords[n] = word;
     }
-    writeFlowRowKey(row.view, this.#shard, key, row.address !== key.address);
-    row.address = key.address;
-    return row;
+    if (!isKnown) this.#address = ipAddressFromWords(this.#addressWords);
+  }
+
+  #readOwner(key: Buffer): void {
+    const [length, known] = [key.length - flowRowKeyBytes, this.#ownerBytes];
+    let isKnown = length === known.length;
+    for (let n = 0; isKnown && n < length; n++) isKnown = key[flowRowKeyBytes + n] === known[n];
+    if (isKnown) return;
+    this.#ownerBytes = Buffer.from(key.subarray(flowRowKeyBytes));
+    this.#owner = this.#ownerBytes.toString();
   }
 }
 
-function newRow(owner: string): OwnerRow {
-  const name = Buffer.from(owner);
-  const keyBytes = flowRowKeyBytes + name.length;
-  const bytes = Buffer.alloc(keyBytes + recordBytes + checksumBytes);
-  bytes.set(name, flowRowKeyBytes);
-  return {
-    view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
-    key: bytes.subarray(0, keyBytes),
-    value: bytes.subarray(keyBytes),
-    checked: bytes.subarray(0, keyBytes + recordBytes),
-    address: undefined,
-  };
+/** Buffer's own methods take several times as long. */
+function wordOf(bytes: Buffer, at: number): number {
+  return ((shortOf(bytes, at) << 16) | shortOf(bytes, at + 2)) >>> 0;
+}
+
+function shortOf(bytes: Buffer, at: number): number {
+  return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 }

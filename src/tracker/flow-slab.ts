@@ -6,27 +6,29 @@
  * places; to delete a flow moves the last one into its slot.
  */
 import { randomInt } from "node:crypto";
-import { type IpAddress, ipAddressFromWords, writeIpAddressWords } from "../flow/address.ts";
-import type { FlowKey, LiveFlow, LiveFlowState, Protocol } from "../flow/flow.ts";
+import type { IpAddress } from "../flow/address.ts";
+import type { FlowKey, LiveFlowState } from "../flow/flow.ts";
+import {
+  changedAtAt,
+  generationAt,
+  keyFromWords,
+  keyWords,
+  kindAt,
+  longAt,
+  openedAtAt,
+  rowWords,
+  stateAt,
+  stateMask,
+  timeAt,
+} from "../flow/flow-words.ts";
 import { SlabView } from "./slab-view.ts";
 
-/** A slot is that many 32-bit words, or half as many 64-bit ones. */
-const slotWords = 12;
-const slotLongs = slotWords / 2;
-/** In words: the peer is the first four. */
-const [portsAt, kindAt] = [4, 5];
-const keyWords = 5;
-/** In 64-bit words. */
-const [openedAtAt, generationAt, changedAtAt] = [3, 4, 5];
 const firstCapacity = 4;
 const growth = 1.5;
+/** Below this capacity it grows by more: it is little memory, and many steps. */
+const [smallCapacity, smallGrowth] = [1_024, 4];
 /** Places for a slot: more is memory, less is searching. */
 const placesPerSlot = 1.5;
-
-const protocols: readonly Protocol[] = ["tcp", "udp"];
-const states: readonly LiveFlowState[] = ["half-open", "open", "closing"];
-const stateBits = 8;
-const stateMask = (1 << stateBits) - 1;
 
 /**
  * Peers choose their addresses and ports: who knew this number could choose such as fall together. Nothing that a table
@@ -35,7 +37,7 @@ const stateMask = (1 << stateBits) - 1;
 const hashSeed = randomInt(0x7fff_ffff);
 
 /** The key that is looked for. One at a time: nobody waits within a look-up. */
-const wanted = new Uint32Array(keyWords + 1);
+const wanted = new Uint32Array(keyWords);
 
 /** What is known of a flow besides its key. */
 export interface FlowFacts {
@@ -50,9 +52,7 @@ export class FlowSlab {
   readonly address: IpAddress;
   #size = 0;
   #capacity = firstCapacity;
-  #words = new Uint32Array(firstCapacity * slotWords);
-  #longs = new BigUint64Array(this.#words.buffer);
-  #doubles = new Float64Array(this.#words.buffer);
+  #words = new Uint32Array(firstCapacity * rowWords);
   /** Of a place: 1 + its slot; 0: none. Whoever finds its place taken has the next free one. */
   #places = new Uint32Array(placesFor(firstCapacity));
   /** Who is not read to its end goes with its reader. */
@@ -66,58 +66,67 @@ export class FlowSlab {
     return this.#size;
   }
 
-  /** The flow's slot, until the next change. Undefined: it is not here. */
-  slotOf(key: FlowKey): number | undefined {
-    writeKey(key);
+  /** The slot of the flow whose key lies there as words, until the next change. Undefined: it is not here. */
+  slotOf(words: Uint32Array, at: number): number | undefined {
+    want(words, at);
     const slot = (this.#places[this.#search()] ?? 0) - 1;
     return slot < 0 ? undefined : slot;
   }
 
   keyAt(slot: number): FlowKey {
-    const word = slot * slotWords;
-    const ports = this.#words[word + portsAt] ?? 0;
-    return {
-      address: this.address,
-      protocol: protocols[(this.#words[word + kindAt] ?? 0) >>> stateBits] as Protocol,
-      peer: ipAddressFromWords(this.#words, word),
-      peerPort: ports >>> 16,
-      port: ports & 0xffff,
-    };
+    return keyFromWords(this.address, this.#words, slot * rowWords);
   }
 
   factsAt(slot: number): FlowFacts {
-    const long = slot * slotLongs;
+    const [words, at] = [this.#words, slot * rowWords];
     return {
       state: this.stateAt(slot),
-      openedAtMs: this.#doubles[long + openedAtAt] ?? 0,
-      generation: this.#longs[long + generationAt] ?? 0n,
-      changedAt: this.#longs[long + changedAtAt] ?? 0n,
+      openedAtMs: timeAt(words, at + openedAtAt),
+      generation: longAt(words, at + generationAt),
+      changedAt: longAt(words, at + changedAtAt),
     };
   }
 
-  stateAt(slot: number): LiveFlowState {
-    return states[(this.#words[slot * slotWords + kindAt] ?? 0) & stateMask] as LiveFlowState;
+  /** A word of the flow's row: see flow-words.ts. */
+  wordAt(slot: number, word: number): number {
+    return this.#words[slot * rowWords + word] ?? 0;
   }
 
-  /** Returns the state that it replaces, if there was the flow. */
-  put({ key, state, openedAtMs, generation }: LiveFlow, changedAt: bigint): LiveFlowState | undefined {
-    writeKey(key);
+  /** For the database. */
+  writeRow(slot: number, writer: { setRow(words: Uint32Array, at: number): void }): void {
+    writer.setRow(this.#words, slot * rowWords);
+  }
+
+  stateAt(slot: number): LiveFlowState {
+    return stateAt(this.#words, slot * rowWords) as LiveFlowState;
+  }
+
+  /** Takes a flow's row. Returns the state that it replaces, if there was the flow. */
+  put(words: Uint32Array, at: number): LiveFlowState | undefined {
+    want(words, at);
     const place = this.#search();
     const known = (this.#places[place] ?? 0) - 1;
     const before = known < 0 ? undefined : this.stateAt(known);
     if (known >= 0) this.#tellViews(known);
-    const slot = known < 0 ? this.#append(place) : known;
-    const long = slot * slotLongs;
-    this.#words[slot * slotWords + kindAt] = (wanted[kindAt] ?? 0) | states.indexOf(state);
-    this.#doubles[long + openedAtAt] = openedAtMs;
-    this.#longs[long + generationAt] = generation;
-    this.#longs[long + changedAtAt] = changedAt;
+    this.#write(known < 0 ? this.#append(place) : known, words, at);
     return before;
   }
 
+  /** Takes a flow that is not here, which is not found before {@link index}: for very many at once. */
+  fill(words: Uint32Array, at: number): void {
+    if (this.#size === this.#capacity) this.#enlarge(grown(this.#capacity));
+    this.#write(this.#size++, words, at);
+  }
+
+  /** Makes all that it was filled with to be found, and takes no more memory than that needs. */
+  index(): void {
+    this.#enlarge(Math.max(firstCapacity, this.#size));
+    this.#findPlaces();
+  }
+
   /** Returns the state in which it was, if there was the flow. */
-  delete(key: FlowKey): LiveFlowState | undefined {
-    writeKey(key);
+  delete(words: Uint32Array, at: number): LiveFlowState | undefined {
+    want(words, at);
     const place = this.#search();
     const slot = (this.#places[place] ?? 0) - 1;
     if (slot < 0) return undefined;
@@ -126,9 +135,9 @@ export class FlowSlab {
     const last = --this.#size;
     if (slot !== last) {
       this.#tellViews(slot);
-      this.#readKey(last);
+      want(this.#words, last * rowWords);
       const moved = this.#search();
-      this.#words.copyWithin(slot * slotWords, last * slotWords, (last + 1) * slotWords);
+      this.#words.copyWithin(slot * rowWords, last * rowWords, (last + 1) * rowWords);
       this.#places[moved] = slot + 1;
     }
     return state;
@@ -147,24 +156,22 @@ export class FlowSlab {
     const copy = new FlowSlab(this.address);
     copy.#size = this.#size;
     copy.#capacity = this.#capacity;
-    copy.#hold(this.#words.slice());
+    copy.#words = this.#words.slice();
     copy.#places = this.#places.slice();
     return copy;
   }
 
-  #hold(words: Uint32Array<ArrayBuffer>): void {
-    this.#words = words;
-    this.#longs = new BigUint64Array(words.buffer);
-    this.#doubles = new Float64Array(words.buffer);
+  #write(slot: number, words: Uint32Array, at: number): void {
+    const to = slot * rowWords;
+    for (let n = 0; n < rowWords; n++) this.#words[to + n] = words[at + n] ?? 0;
   }
 
-  /** Writes the wanted key into the next slot. */
+  /** The next slot, as that of the wanted key, which is to be written there. */
   #append(place: number): number {
     const grows = this.#size === this.#capacity;
     if (grows) this.#grow();
     const slot = this.#size++;
     this.#tellViews(slot);
-    this.#words.set(wanted, slot * slotWords);
     this.#places[grows ? this.#search() : place] = slot + 1;
     return slot;
   }
@@ -179,18 +186,26 @@ export class FlowSlab {
 
   #grow(): void {
     const wantedKey = wanted.slice();
-    this.#capacity = Math.ceil(this.#capacity * growth);
-    const words = new Uint32Array(this.#capacity * slotWords);
-    words.set(this.#words);
-    this.#hold(words);
+    this.#enlarge(grown(this.#capacity));
+    this.#findPlaces();
+    wanted.set(wantedKey);
+  }
+
+  #enlarge(capacity: number): void {
+    const words = new Uint32Array(capacity * rowWords);
+    words.set(this.#words.subarray(0, this.#size * rowWords));
+    this.#words = words;
+    this.#capacity = capacity;
+  }
+
+  #findPlaces(): void {
     this.#places = new Uint32Array(placesFor(this.#capacity));
     for (let slot = 0; slot < this.#size; slot++) {
-      this.#readKey(slot);
+      want(this.#words, slot * rowWords);
       let place = this.#home();
       while (this.#places[place] !== 0) place = this.#next(place);
       this.#places[place] = slot + 1;
     }
-    wanted.set(wantedKey);
   }
 
   /** The place of the wanted key, or the free one where it belongs. */
@@ -202,8 +217,8 @@ export class FlowSlab {
   }
 
   #isWanted(slot: number): boolean {
-    const [word, words] = [slot * slotWords, this.#words];
-    for (let n = keyWords - 1; n >= 0; n--) if (words[word + n] !== wanted[n]) return false;
+    const [word, words] = [slot * rowWords, this.#words];
+    for (let n = kindAt - 1; n >= 0; n--) if (words[word + n] !== wanted[n]) return false;
     return ((words[word + kindAt] ?? 0) & ~stateMask) === wanted[kindAt];
   }
 
@@ -211,7 +226,7 @@ export class FlowSlab {
   #vacate(place: number): void {
     let hole = place;
     for (let at = this.#next(hole); this.#places[at] !== 0; at = this.#next(at)) {
-      this.#readKey((this.#places[at] ?? 0) - 1);
+      want(this.#words, ((this.#places[at] ?? 0) - 1) * rowWords);
       const home = this.#home();
       const passesHole = hole <= at ? home <= hole || home > at : home <= hole && home > at;
       if (!passesHole) continue;
@@ -221,17 +236,10 @@ export class FlowSlab {
     this.#places[hole] = 0;
   }
 
-  /** Makes a slot's key the wanted one. */
-  #readKey(slot: number): void {
-    const word = slot * slotWords;
-    for (let n = 0; n < keyWords; n++) wanted[n] = this.#words[word + n] ?? 0;
-    wanted[kindAt] = (this.#words[word + kindAt] ?? 0) & ~stateMask;
-  }
-
   /** Where the wanted key would be, if nobody else were: by the rounds of MurmurHash3. */
   #home(): number {
     let hash = hashSeed;
-    for (let n = 0; n <= keyWords; n++) {
+    for (let n = 0; n < keyWords; n++) {
       const word = Math.imul(wanted[n] ?? 0, 0xcc9e2d51);
       hash ^= Math.imul((word << 15) | (word >>> 17), 0x1b873593);
       hash = (Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe6546b64) | 0;
@@ -246,10 +254,14 @@ export class FlowSlab {
   }
 }
 
-function writeKey({ protocol, peer, peerPort, port }: FlowKey): void {
-  writeIpAddressWords(peer, wanted);
-  wanted[portsAt] = (peerPort << 16) | port;
-  wanted[kindAt] = protocols.indexOf(protocol) << stateBits;
+/** Makes the key that lies there the wanted one. */
+function want(words: Uint32Array, at: number): void {
+  for (let n = 0; n < kindAt; n++) wanted[n] = words[at + n] ?? 0;
+  wanted[kindAt] = (words[at + kindAt] ?? 0) & ~stateMask;
+}
+
+function grown(capacity: number): number {
+  return Math.ceil(capacity * (capacity < smallCapacity ? smallGrowth : growth));
 }
 
 function placesFor(capacity: number): number {

@@ -1,7 +1,6 @@
 /** Who forwards whose flows, by what the forwarders have said; of two that claim the same, the one that spoke last. */
 import type { IpAddress } from "../flow/address.ts";
 import type { Forward } from "../flow/events.ts";
-import type { Flow } from "../flow/flow.ts";
 
 export class Forwarders {
   /** Address → owner → forwarder. */
@@ -19,14 +18,12 @@ export class Forwarders {
     }
   }
 
-  /** Whom this owner's flows at this address pass. */
-  via(address: IpAddress, owner: string): string | undefined {
-    return this.#addresses.get(address)?.get(owner);
+  /** Of each owner who has some, whom its flows at this address pass. Undefined: nobody's pass anybody. */
+  at(address: IpAddress): ReadonlyMap<string, string> | undefined {
+    return this.#addresses.get(address);
   }
 
-  /** The flow with the instance that it passes. */
-  show(flow: Flow): Flow {
-    const via = this.via(flow.key.address, flow.owner);
-    return via === undefined ? flow : { ...flow, via };
+  via(address: IpAddress, owner: string): string | undefined {
+    return this.#addresses.get(address)?.get(owner);
   }
 }

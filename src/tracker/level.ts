@@ -11,11 +11,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { Level } from "level";
-import { checksumBytes, FlowRows } from "./flow-rows.ts";
+import { keyWords } from "../flow/flow-words.ts";
+import type { DirtyRun } from "./dirty.ts";
+import { checksumBytes, FlowRowReader, FlowRowWriter } from "./flow-rows.ts";
 import type { ShardRow } from "./peers.ts";
 import {
   decodePosition,
-  decodeRecord,
   decodeSender,
   decodeTombstone,
   encodePosition,
@@ -99,15 +100,7 @@ export class FlowStore implements AsyncDisposable {
       // Chained, it takes each row at once: no objects that wait for all others, and half the time.
       await using batch = db.batch();
       putOrDelete(batch, rowKey(shard, rowKinds.position), encodePosition(position));
-      const rows = new FlowRows(shard);
-      for (const { owner, key } of dirt.flows) {
-        const facts = table.facts(owner, key);
-        if (facts === undefined) batch.del(rows.key(owner, key));
-        else {
-          const row = rows.row(owner, key, facts);
-          batch.put(row.key, row.value);
-        }
-      }
+      for (const run of dirt.runs) putFlows(batch, shard, table, run, dirt.words);
       for (const key of dirt.tombstones) {
         const tombstone = table.tombstone(key);
         putOrDelete(batch, tombstoneRowKey(shard, key), tombstone && encodeTombstone(tombstone));
@@ -232,27 +225,60 @@ async function readShard(db: Level<Buffer, Buffer>, shard: number): Promise<Stor
   const position = decodePosition(unseal(positionKey, stored));
   const table = new ShardTable(position.sequence);
   const tombstones: Tombstone[] = [];
+  const flow = new FlowRowReader();
   const restore = (key: Buffer, sealed: Buffer): void => {
-    const { kind, name } = readRowKey(key);
     const value = unseal(key, sealed);
-    if (kind === rowKinds.flow) table.restoreRecord(decodeRecord(name, value));
-    else if (kind === rowKinds.tombstone) tombstones.push(decodeTombstone(name, value));
+    const kind = key[2];
+    if (kind === rowKinds.flow) {
+      flow.read(key, value);
+      table.restoreFlow(flow.owner, flow.address, flow.words, 0);
+      return;
+    }
+    const { name } = readRowKey(key);
+    if (kind === rowKinds.tombstone) tombstones.push(decodeTombstone(name, value));
     else if (kind === rowKinds.sender) table.restoreSender(decodeSender(value));
     else if (kind !== rowKinds.position) throw new RecordFault(`a row of kind ${kind}`);
   };
   for await (const rows of rowsOf(db, shard)) for (const [key, sealed] of rows) restore(key, sealed);
+  table.restored();
   tombstones.sort((a, b) => (a.closedAt < b.closedAt ? -1 : Number(a.closedAt > b.closedAt)));
   for (const tombstone of tombstones) table.restoreTombstone(tombstone);
   return { table, position };
 }
 
-/** Read many at a time: to wait for each one would take several times as long. */
+/**
+ * Many at a time, for to wait for each one would take several times as long; and the next ones are read while these are
+ * used.
+ */
 async function* rowsOf(db: Level<Buffer, Buffer>, shard: number): AsyncGenerator<readonly [Buffer, Buffer][]> {
   await using iterator = db.iterator({ ...shardRange(shard), highWaterMarkBytes: readBytesMax });
-  for (;;) {
-    const rows = await iterator.nextv(readRowsMax);
-    if (rows.length === 0) return;
-    yield rows;
+  let next = iterator.nextv(readRowsMax);
+  try {
+    for (;;) {
+      const rows = await next;
+      if (rows.length === 0) return;
+      next = iterator.nextv(readRowsMax);
+      yield rows;
+    }
+  } finally {
+    // Whoever leaves early has a reason that is worth more than whether this read would have gone well.
+    await Promise.allSettled([next]);
+  }
+}
+
+/** What the table has of these flows now. */
+function putFlows(batch: Batch, shard: number, table: ShardTable, run: DirtyRun, words: Uint32Array): void {
+  const { owner, address, begin, end } = run;
+  const [slab, row] = [table.slab(owner, address), new FlowRowWriter(shard, owner, address)];
+  for (let at = begin; at < end; at += keyWords) {
+    const slot = slab?.slotOf(words, at);
+    if (slab === undefined || slot === undefined) {
+      row.setKey(words, at);
+      batch.del(row.key);
+    } else {
+      slab.writeRow(slot, row);
+      batch.put(row.key, row.value);
+    }
   }
 }
 

@@ -1,15 +1,10 @@
 /** The live flows of a shard by address, owner and key, with counts that cost nothing to read. */
 import type { IpAddress } from "../flow/address.ts";
-import type { FlowKey, LiveFlow, LiveFlowState } from "../flow/flow.ts";
+import type { FlowState, LiveFlow, LiveFlowState } from "../flow/flow.ts";
+import { stateAt } from "../flow/flow-words.ts";
 import { KeyDigest } from "../flow/key-digest.ts";
-import { type FlowFacts, FlowSlab } from "./flow-slab.ts";
+import { FlowSlab } from "./flow-slab.ts";
 import type { SlabView } from "./slab-view.ts";
-
-export interface FlowRecord {
-  readonly flow: LiveFlow;
-  /** Stream sequence of the message that told of it last. */
-  readonly changedAt: bigint;
-}
 
 export interface FlowQuery {
   readonly address: IpAddress;
@@ -23,12 +18,23 @@ export interface OwnedFlows {
   readonly flows: Iterable<LiveFlow>;
 }
 
+/** Where a flow lies, until the next change. */
+export interface Place extends OwnedSlab {
+  readonly slot: number;
+}
+
 export interface OwnerCount {
   readonly address: IpAddress;
   readonly owner: string;
   /** Open, half-open and closing ones together. */
   readonly flows: number;
   readonly halfOpen: number;
+}
+
+/** One owner's flows at an address, until the next change. */
+export interface OwnedSlab {
+  readonly owner: string;
+  readonly slab: FlowSlab;
 }
 
 interface OwnerFlows {
@@ -40,52 +46,61 @@ interface OwnerFlows {
 export class OwnerIndex {
   readonly #addresses = new Map<IpAddress, Map<string, OwnerFlows>>();
   #size = 0;
+  /** Where the last flow went: mostly the next one's place too. */
+  #last: { readonly owner: string; readonly address: IpAddress | undefined; flows: OwnerFlows | undefined } = {
+    owner: "",
+    address: undefined,
+    flows: undefined,
+  };
 
   get size(): number {
     return this.#size;
   }
 
-  get(owner: string, key: FlowKey): FlowFacts | undefined {
-    const slab = this.#addresses.get(key.address)?.get(owner)?.slab;
-    const slot = slab?.slotOf(key);
-    return slot === undefined ? undefined : slab?.factsAt(slot);
+  slab(owner: string, address: IpAddress): FlowSlab | undefined {
+    return this.#addresses.get(address)?.get(owner)?.slab;
   }
 
-  /**
-   * Two owners may claim one key: an old flow that died in silence, and a new one of the same peer and port at the
-   * address's new owner. The younger generation is the one that lives, then what was told of last.
-   */
-  find(key: FlowKey): FlowRecord | undefined {
-    let best: FlowRecord | undefined;
-    for (const [owner, { slab }] of this.#addresses.get(key.address) ?? []) {
-      const slot = slab.slotOf(key);
-      if (slot === undefined) continue;
-      const found = recordOf(owner, key, slab.factsAt(slot));
-      if (best === undefined || isYounger(found, best)) best = found;
-    }
-    return best;
+  slabsAt(address: IpAddress): OwnedSlab[] {
+    return [...(this.#addresses.get(address) ?? [])].map(([owner, { slab }]) => ({ owner, slab }));
   }
 
-  put(flow: LiveFlow, changedAt: bigint): void {
-    const flows = this.#ownerFlows(flow.key.address, flow.owner);
-    const before = flows.slab.put(flow, changedAt);
+  /** Takes a live flow's row. Returns the state that it replaces, if there was the flow. */
+  put(owner: string, address: IpAddress, words: Uint32Array, at: number): LiveFlowState | undefined {
+    const flows = this.#ownerFlows(address, owner);
+    const before = flows.slab.put(words, at);
     if (before === undefined) {
       this.#size++;
-      flows.digest.add(flow.key);
+      flows.digest.addWords(address, words, at);
     }
-    flows.halfOpen += halfOpen(flow.state) - halfOpen(before);
+    flows.halfOpen += halfOpen(stateAt(words, at)) - halfOpen(before);
+    return before;
   }
 
-  delete(owner: string, key: FlowKey): boolean {
-    const owners = this.#addresses.get(key.address);
+  /** Takes a row of a flow that is not here, which is not found before {@link index}: for very many at once. */
+  fill(owner: string, address: IpAddress, words: Uint32Array, at: number): void {
+    const flows = this.#ownerFlows(address, owner);
+    flows.slab.fill(words, at);
+    flows.digest.addWords(address, words, at);
+    flows.halfOpen += halfOpen(stateAt(words, at));
+    this.#size++;
+  }
+
+  index(): void {
+    for (const owners of this.#addresses.values()) for (const { slab } of owners.values()) slab.index();
+  }
+
+  delete(owner: string, address: IpAddress, words: Uint32Array, at: number): boolean {
+    const owners = this.#addresses.get(address);
     const flows = owners?.get(owner);
-    const before = flows?.slab.delete(key);
+    const before = flows?.slab.delete(words, at);
     if (owners === undefined || flows === undefined || before === undefined) return false;
-    flows.digest.remove(key);
+    flows.digest.removeWords(address, words, at);
     flows.halfOpen -= halfOpen(before);
     this.#size--;
     if (flows.slab.size === 0) owners.delete(owner);
-    if (owners.size === 0) this.#addresses.delete(key.address);
+    if (owners.size === 0) this.#addresses.delete(address);
+    if (this.#last.flows === flows) this.#last.flows = undefined;
     return true;
   }
 
@@ -106,12 +121,12 @@ export class OwnerIndex {
     return sum;
   }
 
-  /** Records of an owner at these addresses; without addresses: at all. Deleting the one just given is fine. */
-  *recordsOf(owner: string, addresses: Iterable<IpAddress> = this.addressesOf(owner)): Generator<FlowRecord> {
+  /** Slots of an owner's flows at these addresses; without addresses: at all. Deleting the one just given is fine. */
+  *placesOf(owner: string, addresses: Iterable<IpAddress> = this.addressesOf(owner)): Generator<Place> {
     for (const address of addresses) {
-      const slab = this.#addresses.get(address)?.get(owner)?.slab;
+      const slab = this.slab(owner, address);
       // From the last: what a deletion moves is one that was given.
-      if (slab !== undefined) for (let slot = slab.size - 1; slot >= 0; slot--) yield recordAt(slab, slot, owner);
+      if (slab !== undefined) for (let slot = slab.size - 1; slot >= 0; slot--) yield { owner, slab, slot };
     }
   }
 
@@ -134,6 +149,8 @@ export class OwnerIndex {
   }
 
   #ownerFlows(address: IpAddress, owner: string): OwnerFlows {
+    const last = this.#last;
+    if (last.flows !== undefined && last.owner === owner && last.address === address) return last.flows;
     let owners = this.#addresses.get(address);
     if (owners === undefined) {
       owners = new Map();
@@ -144,28 +161,19 @@ export class OwnerIndex {
       flows = { slab: new FlowSlab(address), digest: new KeyDigest(), halfOpen: 0 };
       owners.set(owner, flows);
     }
+    this.#last = { owner, address, flows };
     return flows;
   }
 }
 
 function* flowsIn(view: SlabView, owner: string, peer: IpAddress | undefined): Generator<LiveFlow> {
-  for (const { key, facts } of view)
-    if (peer === undefined || peer === key.peer) yield recordOf(owner, key, facts).flow;
+  for (const { key, facts } of view) {
+    if (peer !== undefined && peer !== key.peer) continue;
+    const { state, openedAtMs, generation } = facts;
+    yield { key, owner, state, openedAtMs, generation };
+  }
 }
 
-function recordAt(slab: FlowSlab, slot: number, owner: string): FlowRecord {
-  return recordOf(owner, slab.keyAt(slot), slab.factsAt(slot));
-}
-
-function recordOf(owner: string, key: FlowKey, { state, openedAtMs, generation, changedAt }: FlowFacts): FlowRecord {
-  return { flow: { key, owner, state, openedAtMs, generation }, changedAt };
-}
-
-function isYounger(one: FlowRecord, other: FlowRecord): boolean {
-  if (one.flow.generation !== other.flow.generation) return one.flow.generation > other.flow.generation;
-  return one.changedAt > other.changedAt;
-}
-
-function halfOpen(state: LiveFlowState | undefined): number {
+function halfOpen(state: FlowState | undefined): number {
   return state === "half-open" ? 1 : 0;
 }

@@ -12,8 +12,6 @@ import {
   writeIpAddressWords,
 } from "../flow/address.ts";
 import type { FlowKey, LiveFlowState, Protocol } from "../flow/flow.ts";
-import type { FlowFacts } from "./flow-slab.ts";
-import type { FlowRecord } from "./owner-index.ts";
 import type { Sender } from "./sender.ts";
 import type { Tombstone } from "./tombstones.ts";
 
@@ -30,14 +28,14 @@ export interface Position {
 export const rowKinds = { position: 1, flow: 2, tombstone: 3, sender: 4 } as const;
 export type RowKind = (typeof rowKinds)[keyof typeof rowKinds];
 
-const version = 1;
-const protocols: readonly Protocol[] = ["tcp", "udp"];
-const states: readonly LiveFlowState[] = ["half-open", "open", "closing"];
-const keyHeadBytes = 3;
-const flowKeyBytes = 1 + mappedBytes + 2 + mappedBytes + 2;
-export const recordBytes = 2 + 8 + 8 + 8;
+/** Of the form that this program writes, and alone reads. */
+export const recordVersion = 1;
+export const protocols: readonly Protocol[] = ["tcp", "udp"];
+export const states: readonly LiveFlowState[] = ["half-open", "open", "closing"];
+export const keyHeadBytes = 3;
+/** Of a flow, without its owner: all owners of a key lie side by side. */
+export const flowKeyBytes = 1 + mappedBytes + 2 + mappedBytes + 2;
 const positionHeadBytes = 2 + 8;
-const twoTo32 = 0x1_0000_0000;
 
 /** A row of the database that this program did not write, or not like this. */
 export class RecordFault extends Error {
@@ -61,15 +59,6 @@ export function readRowKey(key: Buffer): { readonly shard: number; readonly kind
   return { shard: key.readUInt16BE(0), kind: key.readUInt8(2), name: key.subarray(keyHeadBytes) };
 }
 
-/** The flow's key first: all owners of a key lie side by side. The owner's name follows. */
-export const flowRowKeyBytes = keyHeadBytes + flowKeyBytes;
-
-/** All but the owner's name. */
-export function writeFlowRowKey(row: DataView, shard: number, key: FlowKey, hasNewAddress: boolean): void {
-  writeRowHead(row, shard, rowKinds.flow);
-  writeFlowKey(row, keyHeadBytes, key, hasNewAddress);
-}
-
 export function tombstoneRowKey(shard: number, key: FlowKey): Buffer {
   const row = Buffer.alloc(keyHeadBytes + flowKeyBytes);
   const view = viewOf(row);
@@ -78,31 +67,9 @@ export function tombstoneRowKey(shard: number, key: FlowKey): Buffer {
   return row;
 }
 
-export function writeRecord(row: DataView, at: number, facts: FlowFacts): void {
-  row.setUint8(at, version);
-  row.setUint8(at + 1, states.indexOf(facts.state));
-  row.setUint32(at + 2, Math.trunc(facts.openedAtMs / twoTo32));
-  row.setUint32(at + 6, facts.openedAtMs >>> 0);
-  row.setBigUint64(at + 10, facts.generation);
-  row.setBigUint64(at + 18, facts.changedAt);
-}
-
-export function decodeRecord(name: Buffer, value: Buffer): FlowRecord {
-  checkVersion(value, recordBytes);
-  const state = states[value.readUInt8(1)];
-  if (state === undefined) throw new RecordFault(`a flow's state ${value.readUInt8(1)}`);
-  const key = readFlowKey(name);
-  const owner = name.subarray(flowKeyBytes).toString();
-  const openedAtMs = Number(value.readBigUInt64BE(2));
-  return {
-    flow: { key, owner, state, openedAtMs, generation: value.readBigUInt64BE(10) },
-    changedAt: value.readBigUInt64BE(18),
-  };
-}
-
 export function encodeTombstone({ owner, closedAt }: Tombstone): Buffer {
   const value = Buffer.alloc(9);
-  value.writeUInt8(version);
+  value.writeUInt8(recordVersion);
   value.writeBigUInt64BE(closedAt, 1);
   return Buffer.concat([value, Buffer.from(owner)]);
 }
@@ -114,7 +81,7 @@ export function decodeTombstone(name: Buffer, value: Buffer): Tombstone {
 
 export function encodePosition({ sequence, fingerprint, rebuilding }: Position): Buffer {
   const value = Buffer.alloc(positionHeadBytes);
-  value.writeUInt8(version);
+  value.writeUInt8(recordVersion);
   value.writeUInt8(rebuilding ? 1 : 0, 1);
   value.writeBigUInt64BE(sequence, 2);
   return Buffer.concat([value, fingerprint]);
@@ -132,7 +99,7 @@ export function decodePosition(value: Buffer): Position {
 /** Senders are few and of changing form: JSON, with sequences as text. */
 export function encodeSender(sender: Sender): Buffer {
   const text = JSON.stringify(sender, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
-  return Buffer.concat([Buffer.from([version]), Buffer.from(text)]);
+  return Buffer.concat([Buffer.from([recordVersion]), Buffer.from(text)]);
 }
 
 type Stored<T> = T extends bigint ? string : T extends object ? { [Key in keyof T]: Stored<T[Key]> } : T;
@@ -159,7 +126,7 @@ function viewOf(bytes: Buffer): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function writeRowHead(row: DataView, shard: number, kind: RowKind): void {
+export function writeRowHead(row: DataView, shard: number, kind: RowKind): void {
   row.setUint16(0, shard);
   row.setUint8(2, kind);
 }
@@ -199,8 +166,8 @@ function readAddress(bytes: Buffer, at: number): IpAddress {
 }
 
 function checkVersion(value: Buffer, bytesMin: number): void {
-  if (value.length < bytesMin || value[0] !== version)
+  if (value.length < bytesMin || value[0] !== recordVersion)
     throw new RecordFault(
-      `a value of ${value.length} bytes and version ${value[0]}; this program reads version ${version}`,
+      `a value of ${value.length} bytes and version ${value[0]}; this program reads version ${recordVersion}`,
     );
 }

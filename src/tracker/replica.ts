@@ -7,12 +7,12 @@
 import { type Bus, BusError, type BusMessage, type StreamRange } from "../bus/bus.ts";
 import { encodeResyncRequest } from "../bus/resync-request.ts";
 import { flowStreamName, flowSubject, resyncAllSubject, resyncSubject } from "../flow/events.ts";
-import type { Flow } from "../flow/flow.ts";
 import { decodeFlowEventBatch } from "../rpc/flow-event-codec.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
 import { retry } from "../runtime/retry.ts";
 import { fingerprintOf, judgeStore, type StoreVerdict } from "./continuity.ts";
+import type { FlowChanges } from "./flow-changes.ts";
 import type { FlowStore, StoredShard } from "./level.ts";
 import { type Position, RecordFault } from "./record.ts";
 import { ShardTable } from "./table.ts";
@@ -45,7 +45,7 @@ export interface AppliedBatch {
 
 /** Hears of every change of a shard, in order, as it is applied. */
 export interface FlowFeed {
-  changed(flows: readonly Flow[], sequence: bigint): void;
+  changed(changes: FlowChanges, sequence: bigint): void;
   /** The shard was wiped: what was told before means nothing any more. */
   reset(): void;
   /** The shard is answered for elsewhere; no change will be told any more. */

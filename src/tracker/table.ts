@@ -7,18 +7,31 @@
  * sender's flows has replaced what is known.
  */
 import type { IpAddress } from "../flow/address.ts";
-import type { FlowEvent, FlowEventBatch, FlowRow, Forward } from "../flow/events.ts";
-import type { Flow, FlowKey, FlowState, LiveFlow, LiveFlowState } from "../flow/flow.ts";
+import type { FlowEvent, FlowEventBatch, Forward } from "../flow/events.ts";
+import type { Flow, FlowKey } from "../flow/flow.ts";
+import {
+  changedAtAt,
+  keyFromWords,
+  keyWords,
+  kindAt,
+  kindOf,
+  rowWords,
+  stateAt,
+  writeKeyWords,
+  writeLong,
+} from "../flow/flow-words.ts";
 import { isSameDigest } from "../flow/key-digest.ts";
+import type { PackedRows } from "../flow/packed-rows.ts";
 import { DirtySet } from "./dirty.ts";
-import type { FlowFacts } from "./flow-slab.ts";
+import { FlowChanges } from "./flow-changes.ts";
+import type { FlowFacts, FlowSlab } from "./flow-slab.ts";
 import { Forwarders } from "./forwarders.ts";
-import { type FlowQuery, type FlowRecord, type OwnerCount, OwnerIndex } from "./owner-index.ts";
+import { type FlowQuery, type OwnedSlab, type OwnerCount, OwnerIndex, type Place } from "./owner-index.ts";
 import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
 import { type Tombstone, Tombstones } from "./tombstones.ts";
 
 export type Applied =
-  | { readonly kind: "applied"; readonly changes: readonly Flow[]; readonly resync?: string }
+  | { readonly kind: "applied"; readonly changes: FlowChanges; readonly resync?: string }
   /** The stream gave it before, the sender did, or the sender's later boot has replaced it. */
   | { readonly kind: "dropped" };
 
@@ -27,7 +40,47 @@ export type Found =
   | { readonly kind: "closed"; readonly owner: string }
   | { readonly kind: "absent" };
 
+/** A live flow where it lies. */
+export interface FoundPlace extends Place {
+  readonly via: string | undefined;
+}
+
 const dropped: Applied = { kind: "dropped" };
+/** The flow that ends, and in its last words the sequence of the message that is applied. One at a time: nobody waits. */
+const closing = new Uint32Array(rowWords);
+/** The key that is looked for, likewise. */
+const soughtKey = new Uint32Array(keyWords);
+
+export class AddressFlows {
+  readonly #owners: readonly OwnedSlab[];
+  readonly #vias: ReadonlyMap<string, string> | undefined;
+
+  constructor(owners: readonly OwnedSlab[], vias: ReadonlyMap<string, string> | undefined) {
+    this.#owners = owners;
+    this.#vias = vias;
+  }
+
+  /**
+   * The flow whose key without its address lies there as words; undefined: no such flow is live. Two owners may claim one
+   * key: an old flow that died in silence, and a new one of the same peer and port at the address's new owner. The younger
+   * generation is the one that lives, then what was told of last.
+   */
+  find(words: Uint32Array, at = 0): FoundPlace | undefined {
+    let best: FoundPlace | undefined;
+    for (const { owner, slab } of this.#owners) {
+      const slot = slab.slotOf(words, at);
+      if (slot === undefined) continue;
+      if (best === undefined || isYounger(slab.factsAt(slot), best.slab.factsAt(best.slot)))
+        best = { owner, slab, slot, via: this.#vias?.get(owner) };
+    }
+    return best;
+  }
+}
+
+function isYounger(one: FlowFacts, other: FlowFacts): boolean {
+  if (one.generation !== other.generation) return one.generation > other.generation;
+  return one.changedAt > other.changedAt;
+}
 
 export class ShardTable {
   readonly dirty = new DirtySet();
@@ -56,14 +109,17 @@ export class ShardTable {
     if (sequence > this.#sequence) this.#sequence = sequence;
   }
 
-  apply(sequence: bigint, batch: FlowEventBatch): Applied {
+  apply(sequence: bigint, batch: FlowEventBatch<PackedRows>): Applied {
     if (sequence <= this.#sequence) return dropped;
     this.#sequence = sequence;
     for (const expired of this.#tombstones.expire(sequence)) this.dirty.tombstone(expired.key);
-    const changes: Flow[] = [];
-    if (batch.body.kind === "address-owned" || batch.body.kind === "instance-gone") {
-      this.#applyOrder(batch.body, changes);
-      return { kind: "applied", changes };
+    const { body } = batch;
+    const changes = new FlowChanges(body.kind === "changes" ? body.rows.length : undefined);
+    writeLong(closing, changedAtAt, sequence);
+    const via = (address: IpAddress, owner: string): string | undefined => this.#forwarders.via(address, owner);
+    if (body.kind === "address-owned" || body.kind === "instance-gone") {
+      this.#applyOrder(body, changes);
+      return { kind: "applied", changes: changes.seal(via) };
     }
     const sender = this.#sender(batch.instance);
     const verdict = trackSequence(sender, batch.boot, batch.sequence);
@@ -73,13 +129,27 @@ export class ShardTable {
     if (gap !== undefined) this.#mark(sender, true);
     const resync = this.#applyEvent(sender, batch, changes) ?? gap;
     if (resync !== undefined) this.#mark(sender, true);
-    const seen = changes.map((flow) => this.#forwarders.show(flow));
-    return resync === undefined ? { kind: "applied", changes: seen } : { kind: "applied", changes: seen, resync };
+    changes.seal(via);
+    return resync === undefined ? { kind: "applied", changes } : { kind: "applied", changes, resync };
   }
 
   find(key: FlowKey): Found {
-    const record = this.#flows.find(key);
-    if (record !== undefined) return { kind: "owned", flow: this.#forwarders.show(record.flow) };
+    writeKeyWords(key, soughtKey);
+    const place = this.at(key.address).find(soughtKey);
+    if (place === undefined) return this.ended(key);
+    const { owner, via, slab, slot } = place;
+    const { state, openedAtMs, generation } = slab.factsAt(slot);
+    const flow = { key, owner, state, openedAtMs, generation };
+    return { kind: "owned", flow: via === undefined ? flow : { ...flow, via } };
+  }
+
+  /** For many look-ups of flows at one address, as of now: until the next change. */
+  at(address: IpAddress): AddressFlows {
+    return new AddressFlows(this.#flows.slabsAt(address), this.#forwarders.at(address));
+  }
+
+  /** Of a flow that is not live. */
+  ended(key: FlowKey): Exclude<Found, { kind: "owned" }> {
     const tombstone = this.#tombstones.get(key);
     return tombstone === undefined ? { kind: "absent" } : { kind: "closed", owner: tombstone.owner };
   }
@@ -115,8 +185,9 @@ export class ShardTable {
     this.#mark(this.#sender(instance), true);
   }
 
-  facts(owner: string, key: FlowKey): FlowFacts | undefined {
-    return this.#flows.get(owner, key);
+  /** An owner's flows at an address, until the next change; undefined: there are none. */
+  slab(owner: string, address: IpAddress): FlowSlab | undefined {
+    return this.#flows.slab(owner, address);
   }
 
   tombstone(key: FlowKey): Tombstone | undefined {
@@ -127,8 +198,14 @@ export class ShardTable {
     return this.#senders.get(instance);
   }
 
-  restoreRecord({ flow, changedAt }: FlowRecord): void {
-    this.#flows.put(flow, changedAt);
+  /** Takes the row of a live flow, each once; {@link restored} ends it. */
+  restoreFlow(owner: string, address: IpAddress, words: Uint32Array, at: number): void {
+    this.#flows.fill(owner, address, words, at);
+  }
+
+  /** Before anything is asked or applied. */
+  restored(): void {
+    this.#flows.index();
   }
 
   /** In the order of `closedAt`. */
@@ -143,17 +220,17 @@ export class ShardTable {
   }
 
   /** Returns why the sender has to be asked for a snapshot. */
-  #applyEvent(sender: Sender, { boot, body }: FlowEventBatch, changes: Flow[]): string | undefined {
+  #applyEvent(sender: Sender, { boot, body }: FlowEventBatch<PackedRows>, changes: FlowChanges): string | undefined {
     switch (body.kind) {
       case "changes":
-        for (const row of body.rows) this.#applyRow(sender.instance, row, changes);
+        for (let row = 0; row < body.rows.length; row++) this.#applyRow(sender.instance, body.rows, row, changes);
         return undefined;
       case "snapshot-begin":
         return this.#beginSnapshot(sender, boot, body);
       case "snapshot-page":
         if (sender.snapshot?.id !== body.snapshot || sender.snapshot.boot !== boot) return undefined;
         sender.snapshot.flows += body.rows.length;
-        for (const row of body.rows) this.#confirmRow(sender.instance, row, changes);
+        for (let row = 0; row < body.rows.length; row++) this.#confirmRow(sender.instance, body.rows, row, changes);
         return undefined;
       case "snapshot-end":
         if (sender.snapshot?.id !== body.snapshot || sender.snapshot.boot !== boot) return undefined;
@@ -173,15 +250,15 @@ export class ShardTable {
     }
   }
 
-  #applyOrder(order: FlowEvent & { kind: "address-owned" | "instance-gone" }, changes: Flow[]): void {
+  #applyOrder(order: FlowEvent & { kind: "address-owned" | "instance-gone" }, changes: FlowChanges): void {
     if (order.kind === "address-owned") {
       const others = this.#flows.owners(order.address).filter((owner) => owner !== order.instance);
       for (const owner of others)
-        for (const record of this.#flows.recordsOf(owner, [order.address]))
-          if (record.flow.generation <= order.generation) this.#close(record.flow, changes);
+        for (const place of this.#flows.placesOf(owner, [order.address]))
+          if (place.slab.factsAt(place.slot).generation <= order.generation) this.#closeAt(place, changes);
       return;
     }
-    for (const record of this.#flows.recordsOf(order.instance)) this.#close(record.flow, changes);
+    for (const place of this.#flows.placesOf(order.instance)) this.#closeAt(place, changes);
     const sender = this.#senders.get(order.instance);
     if (sender === undefined) return;
     retireAllBoots(sender);
@@ -189,26 +266,32 @@ export class ShardTable {
     this.#mark(sender, false);
   }
 
-  #applyRow(owner: string, row: FlowRow, changes: Flow[]): void {
-    if (isLive(row)) {
-      changes.push(this.#put(owner, row));
+  #applyRow(owner: string, rows: PackedRows, row: number, changes: FlowChanges): void {
+    const [{ words }, address, at] = [rows, rows.addressOf(row), rowWords * row];
+    if (stateAt(words, at) !== "closed") {
+      this.#put(owner, address, words, at);
+      changes.add(address, owner, words, at);
       return;
     }
-    const known = this.#flows.get(owner, row.key);
-    this.#close(
-      { ...toFlow(owner, row), ...(known && { openedAtMs: known.openedAtMs, generation: known.generation }) },
-      changes,
-    );
+    const slab = this.#flows.slab(owner, address);
+    const slot = slab?.slotOf(words, at);
+    if (slab !== undefined && slot !== undefined) {
+      this.#closeAt({ owner, slab, slot }, changes);
+      return;
+    }
+    for (let word = 0; word < changedAtAt; word++) closing[word] = words[at + word] ?? 0;
+    this.#close(owner, address, changes);
   }
 
   /** A row of a snapshot changes nothing for those who watch when it says what was known. */
-  #confirmRow(owner: string, row: FlowRow, changes: Flow[]): void {
-    if (!isLive(row)) return;
-    const before = this.#flows.get(owner, row.key);
-    const flow = this.#put(owner, row);
-    const same =
-      before?.state === flow.state && before.openedAtMs === flow.openedAtMs && before.generation === flow.generation;
-    if (!same) changes.push(flow);
+  #confirmRow(owner: string, rows: PackedRows, row: number, changes: FlowChanges): void {
+    const [{ words }, address, at] = [rows, rows.addressOf(row), rowWords * row];
+    if (stateAt(words, at) === "closed") return;
+    const slab = this.#flows.slab(owner, address);
+    const slot = slab?.slotOf(words, at);
+    const isKnown = slab !== undefined && slot !== undefined && saysTheSame(slab, slot, words, at);
+    this.#put(owner, address, words, at);
+    if (!isKnown) changes.add(address, owner, words, at);
   }
 
   #beginSnapshot(sender: Sender, boot: string, begin: FlowEvent & { kind: "snapshot-begin" }): string | undefined {
@@ -221,14 +304,14 @@ export class ShardTable {
     return unverified ? `boot ${boot} is new, and its first snapshot leaves out addresses that have flows` : undefined;
   }
 
-  #endSnapshot(sender: Sender, flows: number, changes: Flow[]): string | undefined {
+  #endSnapshot(sender: Sender, flows: number, changes: FlowChanges): string | undefined {
     const snapshot = sender.snapshot;
     delete sender.snapshot;
     if (snapshot === undefined) return undefined;
     if (snapshot.flows !== flows) return `snapshot ${snapshot.id} has ${snapshot.flows} flows instead of ${flows}`;
     const all = snapshot.addresses.length === 0;
-    for (const record of this.#flows.recordsOf(sender.instance, all ? undefined : snapshot.addresses))
-      if (record.changedAt < snapshot.begunAt) this.#close(record.flow, changes);
+    for (const place of this.#flows.placesOf(sender.instance, all ? undefined : snapshot.addresses))
+      if (place.slab.factsAt(place.slot).changedAt < snapshot.begunAt) this.#closeAt(place, changes);
     if (all) this.#mark(sender, false);
     return undefined;
   }
@@ -247,19 +330,31 @@ export class ShardTable {
     this.dirty.sender(sender.instance);
   }
 
-  #put(owner: string, row: FlowRow & { readonly state: LiveFlowState }): LiveFlow {
-    const flow = toFlow(owner, row);
-    this.#flows.put(flow, this.#sequence);
-    this.dirty.flow(flow);
-    if (this.#tombstones.delete(row.key)) this.dirty.tombstone(row.key);
-    return flow;
+  /** Takes the row of a live flow, and writes into it that this message told of it. */
+  #put(owner: string, address: IpAddress, words: Uint32Array, at: number): void {
+    words[at + changedAtAt] = closing[changedAtAt] ?? 0;
+    words[at + changedAtAt + 1] = closing[changedAtAt + 1] ?? 0;
+    this.#flows.put(owner, address, words, at);
+    this.dirty.flow(owner, address, words, at);
+    if (this.#tombstones.size === 0) return;
+    const key = keyFromWords(address, words, at);
+    if (this.#tombstones.delete(key)) this.dirty.tombstone(key);
   }
 
-  #close(flow: Flow, changes: Flow[]): void {
-    if (this.#flows.delete(flow.owner, flow.key)) this.dirty.flow(flow);
-    this.#tombstones.put({ key: flow.key, owner: flow.owner, closedAt: this.#sequence });
-    this.dirty.tombstone(flow.key);
-    changes.push({ ...flow, state: "closed" });
+  /** A flow that is here. */
+  #closeAt({ owner, slab, slot }: Place, changes: FlowChanges): void {
+    for (let word = 0; word < changedAtAt; word++) closing[word] = slab.wordAt(slot, word);
+    this.#close(owner, slab.address, changes);
+  }
+
+  /** The flow whose row is {@link closing}. */
+  #close(owner: string, address: IpAddress, changes: FlowChanges): void {
+    if (this.#flows.delete(owner, address, closing, 0)) this.dirty.flow(owner, address, closing, 0);
+    const key = keyFromWords(address, closing);
+    this.#tombstones.put({ key, owner, closedAt: this.#sequence });
+    this.dirty.tombstone(key);
+    closing[kindAt] = kindOf(key.protocol, "closed");
+    changes.add(address, owner, closing, 0);
   }
 
   #mark(sender: Sender, broken: boolean): void {
@@ -279,15 +374,10 @@ export class ShardTable {
   }
 }
 
-function toFlow<State extends FlowState>(
-  owner: string,
-  { key, state, openedAtMs, generation }: FlowRow & { readonly state: State },
-): Flow & { readonly state: State } {
-  return { key, owner, state, openedAtMs, generation };
-}
-
-function isLive(row: FlowRow): row is FlowRow & { readonly state: LiveFlowState } {
-  return row.state !== "closed";
+/** What is known of a flow, but for who told of it last. */
+function saysTheSame(slab: FlowSlab, slot: number, words: Uint32Array, at: number): boolean {
+  for (let word = kindAt; word < changedAtAt; word++) if (slab.wordAt(slot, word) !== words[at + word]) return false;
+  return true;
 }
 
 function* seenFlows(

@@ -20,6 +20,10 @@ export class Tombstones {
   /** In the order of `closedAt`. */
   readonly #byKey = new Map<string, Tombstone>();
 
+  get size(): number {
+    return this.#byKey.size;
+  }
+
   get(key: FlowKey): Tombstone | undefined {
     return this.#byKey.get(flowKeyText(key));
   }
@@ -31,7 +35,7 @@ export class Tombstones {
   }
 
   delete(key: FlowKey): boolean {
-    return this.#byKey.size > 0 && this.#byKey.delete(flowKeyText(key));
+    return this.#byKey.delete(flowKeyText(key));
   }
 
   /** Removes what is too old at this stream sequence, and the oldest of what is too many. */

@@ -2,7 +2,8 @@
 import { parseArgs } from "node:util";
 import { benchEvents, eventsDefaults, eventsTable } from "./events.ts";
 import { benchFollow, type FollowResult, gigabits } from "./follow.ts";
-import { benchTracker, trackerDefaults, trackerTable } from "./tracker.ts";
+import { trackerTable } from "./tracker/report.ts";
+import { benchTracker, trackerDefaults } from "./tracker.ts";
 
 /** Many short ones: a machine that others use changes its pace within seconds. */
 const defaultPairs = 21;

@@ -6,6 +6,7 @@ import { type FlowKey, flowKeyText, type LiveFlow } from "../../src/flow/flow.ts
 import { FlowSlab } from "../../src/tracker/flow-slab.ts";
 import { keptMax } from "../../src/tracker/slab-view.ts";
 import { anyAddress, anyKey, flowOf, keyOf, publicAddress } from "../support/flows.ts";
+import { keyInWords, putInto } from "../support/packed.ts";
 
 const someKeys = fc.uniqueArray(anyKey, { minLength: 1, maxLength: 60, selector: flowKeyText });
 const step = fc.record({
@@ -26,12 +27,12 @@ test("packed flows are found, replaced and deleted like those of a map, and lie 
         const before = model.get(flowKeyText(key))?.state;
         if (deletes) {
           model.delete(flowKeyText(key));
-          expect(slab.delete(key)).toBe(before);
+          expect(slab.delete(keyInWords(key), 0)).toBe(before);
         } else {
           model.set(flowKeyText(key), { key, owner: "vm-a", ...facts });
-          expect(slab.put({ key, owner: "vm-a", ...facts }, BigInt(n))).toBe(before);
+          expect(putInto(slab, { key, owner: "vm-a", ...facts }, BigInt(n))).toBe(before);
         }
-        expect(slab.slotOf(key) === undefined).toBe(deletes);
+        expect(slab.slotOf(keyInWords(key), 0) === undefined).toBe(deletes);
       }
       const found = Array.from({ length: slab.size }, (_, slot) => {
         const [key, { state, openedAtMs, generation }] = [slab.keyAt(slot), slab.factsAt(slot)];
@@ -39,7 +40,7 @@ test("packed flows are found, replaced and deleted like those of a map, and lie 
       });
       expect(new Map(found)).toEqual(model);
       expect(slab.size).toBe(model.size);
-      for (const { key } of model.values()) expect(slab.keyAt(slab.slotOf(key) ?? -1)).toEqual(key);
+      for (const { key } of model.values()) expect(slab.keyAt(slab.slotOf(keyInWords(key), 0) ?? -1)).toEqual(key);
     }),
     { numRuns: 300 },
   );
@@ -50,13 +51,13 @@ test("a copy of packed flows stays as it was", () => {
     fc.property(someKeys, (keys) => {
       const slab = new FlowSlab(publicAddress);
       const flows = keys.map((key) => ({ key: { ...key, address: publicAddress }, owner: "vm-a", openedAtMs: 1 }));
-      for (const flow of flows) slab.put({ ...flow, state: "open", generation: 1n }, 1n);
+      for (const flow of flows) putInto(slab, { ...flow, state: "open", generation: 1n }, 1n);
       const copy = slab.copy();
       const size = slab.size;
-      for (const { key } of flows) slab.delete(key);
+      for (const { key } of flows) slab.delete(keyInWords(key), 0);
       expect(slab.size).toBe(0);
       expect(copy.size).toBe(size);
-      for (const { key } of flows) expect(copy.slotOf(key)).toBeDefined();
+      for (const { key } of flows) expect(copy.slotOf(keyInWords(key), 0)).toBeDefined();
     }),
   );
 });
@@ -71,7 +72,7 @@ test("a view gives what there was when it was made, whatever changes while it is
       const keys = some.map((key) => ({ ...key, address: publicAddress }));
       const slab = new FlowSlab(publicAddress);
       const put = (key: FlowKey, changedAt: number) =>
-        slab.put({ key, owner: "vm-a", state: "open", openedAtMs: 1, generation: 1n }, BigInt(changedAt));
+        putInto(slab, { key, owner: "vm-a", state: "open", openedAtMs: 1, generation: 1n }, BigInt(changedAt));
       for (const key of keys.slice(0, first)) put(key, 0);
       const then = new Map(entriesOf(slab));
       const view = slab.view()[Symbol.iterator]();
@@ -83,7 +84,7 @@ test("a view gives what there was when it was made, whatever changes while it is
       };
       for (const [n, { at, deletes, reads }] of changes.entries()) {
         const key = keys[at % keys.length] ?? expect.fail();
-        if (deletes) slab.delete(key);
+        if (deletes) slab.delete(keyInWords(key), 0);
         else put(key, n + 1);
         for (let count = 0; count < reads; count++) readOne();
       }
@@ -98,13 +99,13 @@ test("a view gives what there was when it was made, whatever changes while it is
 test("a view whose reader is slow gives the same, when more has changed than it keeps", () => {
   const slab = new FlowSlab(publicAddress);
   const flowAt = (n: number) => flowOf(1 + (n % 60_000), "vm-a", "open", { key: keyOf(1 + (n % 60_000)) }) as LiveFlow;
-  for (let n = 0; n < keptMax + 10; n++) slab.put(flowAt(n), 0n);
+  for (let n = 0; n < keptMax + 10; n++) putInto(slab, flowAt(n), 0n);
   const then = new Map(entriesOf(slab));
   const view = slab.view();
   for (let n = keptMax + 9; n >= 0; n--)
-    if (n % 2 === 0) slab.put(flowAt(n), 1n);
-    else slab.delete(flowAt(n).key);
-  for (let n = 0; n < keptMax + 10; n++) slab.put(flowAt(n), 2n);
+    if (n % 2 === 0) putInto(slab, flowAt(n), 1n);
+    else slab.delete(keyInWords(flowAt(n).key), 0);
+  for (let n = 0; n < keptMax + 10; n++) putInto(slab, flowAt(n), 2n);
   expect(view.isOpen).toBe(false);
   expect(new Map([...view].map(({ key, facts }) => [flowKeyText(key), facts.changedAt]))).toEqual(then);
 });

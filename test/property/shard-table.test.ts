@@ -11,6 +11,7 @@ import { KeyDigest } from "../../src/flow/key-digest.ts";
 import { FlowSequencer } from "../../src/flow/sequencer.ts";
 import { ShardTable } from "../../src/tracker/table.ts";
 import { ip, keyOf } from "../support/flows.ts";
+import { packed } from "../support/packed.ts";
 
 const instances = ["vm-a", "vm-b"] as const;
 const addresses = [ip("203.0.113.10"), ip("203.0.113.11")] as const;
@@ -206,7 +207,7 @@ class World {
 
   #arrive(batch: FlowEventBatch): void {
     this.#position += 1n;
-    this.table.apply(this.#position, batch);
+    this.table.apply(this.#position, packed(batch));
   }
 }
 

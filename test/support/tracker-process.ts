@@ -52,6 +52,15 @@ export class TrackerProcess implements AsyncDisposable {
     return this.#lines.join("");
   }
 
+  /** It lives, and does nothing. */
+  pause(): void {
+    this.#process?.kill("SIGSTOP");
+  }
+
+  resume(): void {
+    this.#process?.kill("SIGCONT");
+  }
+
   async end(how: "SIGKILL" | "SIGTERM"): Promise<number | null> {
     const running = this.#process;
     this.#process = undefined;

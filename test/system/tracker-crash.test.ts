@@ -1,7 +1,13 @@
-/** A tracker on NATS and LevelDB that is killed, and a NATS that is killed, while thousands of events a second come. */
+/**
+ * A tracker on NATS and LevelDB that is killed, and a NATS that is killed, while thousands of events a second come; and one
+ * of two trackers that stands still.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
+import { assignShards } from "../../src/placement/assignment.ts";
+import { shardOf } from "../../src/placement/shard.ts";
 import { TrackerClient } from "../../src/rpc/tracker-client.ts";
+import { TrackerPeers } from "../../src/rpc/tracker-peers.ts";
 import { waitFor } from "../../src/runtime/retry.ts";
 import { compareWithTrackers, Traffic } from "../support/flow-traffic.ts";
 import { ip } from "../support/flows.ts";
@@ -122,4 +128,63 @@ describe("a tracker on NATS and LevelDB", () => {
     await nats.start();
     await restarted;
   }, 120_000);
+});
+
+describe("the two trackers of a shard", () => {
+  const names = ["tracker1", "tracker2"] as const;
+  /** What a client waits for before it asks the standby as well. */
+  const patienceMs = 250;
+  const lookups = 12;
+  const shards = 4;
+
+  test("answer look-ups a quarter of a second late while the primary stands still, and at once when it goes on (L6)", async () => {
+    await using nats = await startNatsServer();
+    await using directory = await temporaryDirectory();
+    const options = { servers: nats.servers, shards, listed: names };
+    await using first = await trackerProcess(directory, names[0], options);
+    await using second = await trackerProcess(directory, names[1], options);
+    await Promise.all([first.start(), second.start()]);
+    await using bus = connectBus({ servers: nats.servers, name: "test" });
+    await using traffic = new Traffic({ bus, addresses, shards, instance: owner, eventsPerSecond });
+    const stop = new AbortController();
+    const running = traffic.run(stop.signal);
+    await waitFor(() => traffic.flows.size > 100, { signal, timeoutMs: 20_000, what: "flows" });
+    stop.abort();
+    await running;
+    using client = new TrackerClient([first.endpoint, second.endpoint]);
+    expect(await compareWithTrackers(traffic, addresses, client, signal)).toEqual([]);
+    const [{ key } = expect.fail()] = traffic.flows.values();
+    const shard = shardOf(key.address, shards);
+    using peers = new TrackerPeers();
+    const areLevel = async (): Promise<boolean> => {
+      const reports = await Promise.all(
+        [first, second].map(async ({ endpoint }) =>
+          (await peers.report(endpoint, [shard], signal))?.replicas.get(shard),
+        ),
+      );
+      return reports.every((it) => it?.phase === "serving" && it.lag === 0 && it.complete);
+    };
+    await waitFor(areLevel, { signal, timeoutMs: 20_000, what: "both copies to have everything" });
+    const timedMs = async (): Promise<number> => {
+      const askedMs = performance.now();
+      const [answer] = await client.lookup([key], [], { signal });
+      expect(answer).toMatchObject({ kind: "owned", flow: { owner } });
+      return performance.now() - askedMs;
+    };
+    const atOnce = async (): Promise<boolean> => (await timedMs()) < patienceMs;
+    const isAtOnce = { signal, timeoutMs: 20_000, what: "an answer of the primary" };
+    await waitFor(atOnce, isAtOnce);
+
+    const { primary } = assignShards(1n, shards, [first, second]).holders[shard] ?? expect.fail();
+    const [stopped] = [first, second].filter(({ name }) => name === primary.name);
+    stopped?.pause();
+    const took: number[] = [];
+    for (let n = 0; n < lookups; n++) took.push(await timedMs());
+    stopped?.resume();
+    took.sort((a, b) => a - b);
+    // A timer may fire a little early by another clock.
+    expect(took[0]).toBeGreaterThan(patienceMs - 5);
+    expect(took[lookups / 2]).toBeLessThan(2 * patienceMs);
+    await waitFor(atOnce, isAtOnce);
+  }, 60_000);
 });

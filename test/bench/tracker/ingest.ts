@@ -9,13 +9,16 @@ import { mkdir, rm } from "node:fs/promises";
 import { Level } from "level";
 import { MemoryBus } from "../../../src/bus/memory.ts";
 import { flowStreamName, flowSubject, flowSubjects } from "../../../src/flow/events.ts";
+import type { LiveFlow } from "../../../src/flow/flow.ts";
+import { changedAtAt, rowWords, writeLong, writeRowWords } from "../../../src/flow/flow-words.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { createLog } from "../../../src/runtime/log.ts";
-import { FlowRows } from "../../../src/tracker/flow-rows.ts";
+import { FlowRowWriter } from "../../../src/tracker/flow-rows.ts";
 import { FlowStore } from "../../../src/tracker/level.ts";
 import { ShardReplica } from "../../../src/tracker/replica.ts";
 import { flowAt, type Message, shards } from "./flows.ts";
+import { ownProcessorMs, processorMsOf } from "./processor-time.ts";
 import { command, RedisServer } from "./redis.ts";
 
 export interface Row {
@@ -29,21 +32,41 @@ const hourMs = 3_600_000;
 const gibibyte = 1_073_741_824;
 /** As a tracker's replica writes them at the latest. */
 const rowsPerBatch = 10_000;
+/** As a tracker reads them at its start. */
+const [readRows, readBytes] = [2_000, 262_144];
 
-/** Of every flow, the row that a tracker keeps, in batches by shard. */
+/** Of every flow, the row that a tracker keeps, in batches by shard. An instance has one address, and that one shard. */
 export function batchesOf(flows: number): Row[][][] {
   const rows: Row[][] = Array.from({ length: shards }, () => []);
+  const writers = new Map<string, FlowRowWriter>();
   for (let index = 0; index < flows; index++) {
     const flow = flowAt(index);
     const shard = shardOf(flow.key.address, shards);
-    const { key, value } = new FlowRows(shard).row(flow.owner, flow.key, { ...flow, changedAt: BigInt(index) });
-    rows[shard]?.push({ type: "put", key, value });
+    const writer = writers.get(flow.owner) ?? new FlowRowWriter(shard, flow.owner, flow.key.address);
+    writers.set(flow.owner, writer);
+    writeRow(writer, flow, index);
+    rows[shard]?.push({ type: "put", key: Buffer.from(writer.key), value: Buffer.from(writer.value) });
   }
   return rows.map((ofShard) =>
     Array.from({ length: Math.ceil(ofShard.length / rowsPerBatch) }, (_, n) =>
       ofShard.slice(n * rowsPerBatch, (n + 1) * rowsPerBatch),
     ),
   );
+}
+
+/** Its key in the tracker's database. */
+export function rowKeyOf(flow: LiveFlow): Buffer {
+  const writer = new FlowRowWriter(shardOf(flow.key.address, shards), flow.owner, flow.key.address);
+  writeRow(writer, flow, 0);
+  return writer.key;
+}
+
+/** As the tracker writes it. */
+function writeRow(writer: FlowRowWriter, flow: LiveFlow, changedAt: number): void {
+  const words = new Uint32Array(rowWords);
+  writeRowWords(flow, words);
+  writeLong(words, changedAtAt, BigInt(changedAt));
+  writer.setRow(words, 0);
 }
 
 /** A bus that holds these messages as a stream. */
@@ -57,8 +80,14 @@ export async function filledBus(messages: Iterable<Message>, signal: AbortSignal
   return bus;
 }
 
-export interface Ingested extends AsyncDisposable {
+export interface Took {
   readonly ms: number;
+  /** Of all processes that took part. */
+  readonly processorMs: number;
+}
+
+export interface Ingested extends AsyncDisposable {
+  readonly took: Took;
   /** Index: shard. */
   readonly replicas: readonly ShardReplica[];
 }
@@ -75,13 +104,13 @@ export async function ingestIntoTracker(directory: string, bus: MemoryBus, signa
   );
   const stop = new AbortController();
   const until = AbortSignal.any([signal, stop.signal]);
-  const startMs = performance.now();
+  const timer = new Timer();
   const running = Promise.all(replicas.map((replica) => replica.run(until)));
   await Promise.all(replicas.map((replica) => replica.reached(ends[replica.shard] ?? 0n, signal)));
   signal.throwIfAborted();
-  const ms = performance.now() - startMs;
+  const took = timer.took();
   return {
-    ms,
+    took,
     replicas,
     [Symbol.asyncDispose]: async () => {
       stop.abort();
@@ -92,20 +121,53 @@ export async function ingestIntoTracker(directory: string, bus: MemoryBus, signa
   };
 }
 
-/** Shards side by side, each batch after the one before, as a tracker does it. */
-export async function ingestIntoLevel(db: Level<Buffer, Buffer>, batches: readonly Row[][][]): Promise<number> {
+/** Of this process, and of another one beside it. */
+class Timer {
+  readonly #pid: number | undefined;
+  readonly #startMs: number;
+  readonly #processorMs: number;
+
+  constructor(pid?: number) {
+    this.#pid = pid;
+    this.#processorMs = this.#spentMs();
+    this.#startMs = performance.now();
+  }
+
+  took(): Took {
+    return { ms: performance.now() - this.#startMs, processorMs: this.#spentMs() - this.#processorMs };
+  }
+
+  #spentMs(): number {
+    return ownProcessorMs() + (this.#pid === undefined ? 0 : processorMsOf(this.#pid));
+  }
+}
+
+/** How long LevelDB alone takes to hand every row of a database to JavaScript, read as a tracker reads it. */
+export async function timeToRead(directory: string): Promise<number> {
+  await using db = await openLevel(directory);
   const startMs = performance.now();
+  await using iterator = db.iterator({ highWaterMarkBytes: readBytes });
+  let rows = 0;
+  for (let read = await iterator.nextv(readRows); read.length > 0; read = await iterator.nextv(readRows))
+    rows += read.length;
+  if (rows === 0) throw new Error(`${directory}: there is nothing to read`);
+  return performance.now() - startMs;
+}
+
+/** Shards side by side, each batch after the one before, as a tracker does it. */
+export async function ingestIntoLevel(db: Level<Buffer, Buffer>, batches: readonly Row[][][]): Promise<Took> {
+  const timer = new Timer();
   await Promise.all(
     batches.map(async (ofShard) => {
       for (const rows of ofShard) await db.batch(rows);
     }),
   );
-  return performance.now() - startMs;
+  return timer.took();
 }
 
 /** The same by chained batches, which the tracker uses: LevelDB takes each row at once. */
-export async function chainedIntoLevel(db: Level<Buffer, Buffer>, batches: readonly Row[][][]): Promise<number> {
-  const startMs = performance.now();
+export async function chainedIntoLevel(db: Level<Buffer, Buffer>, batches: readonly Row[][][]): Promise<Took> {
+  const timer = new Timer();
   await Promise.all(
     batches.map(async (ofShard) => {
       for (const rows of ofShard) {
@@ -115,7 +177,7 @@ export async function chainedIntoLevel(db: Level<Buffer, Buffer>, batches: reado
       }
     }),
   );
-  return performance.now() - startMs;
+  return timer.took();
 }
 
 export async function openLevel(directory: string): Promise<Level<Buffer, Buffer>> {
@@ -129,16 +191,16 @@ export async function ingestIntoRedis(
   directory: string,
   pipelines: readonly Pipeline[],
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Took> {
   await mkdir(directory, { recursive: true });
   await using server = new RedisServer(directory);
   using client = await server.start(signal);
-  const startMs = performance.now();
+  const timer = new Timer(server.pid);
   const answers = await Promise.all(pipelines.map(({ bytes, commands }) => client.ask([bytes], commands)));
-  const ms = performance.now() - startMs;
+  const took = timer.took();
   const fault = answers.flat().find((answer) => answer instanceof Error);
   if (fault !== undefined) throw new Error("redis-server refused to store", { cause: fault });
-  return ms;
+  return took;
 }
 
 export interface Pipeline {

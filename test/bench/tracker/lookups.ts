@@ -5,16 +5,9 @@ import { shardOf } from "../../../src/placement/shard.ts";
 import { TrackerClient } from "../../../src/rpc/tracker-client.ts";
 import type { ShardReplica } from "../../../src/tracker/replica.ts";
 import { flowAt } from "./flows.ts";
+import { ownProcessorMs, processorMsOf } from "./processor-time.ts";
 import { type Answer, command, type RedisClient } from "./redis.ts";
-
-export interface Lookups {
-  readonly subject: string;
-  readonly keysEach: number;
-  readonly inFlight: number;
-  readonly keysPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-}
+import { type Lookups, subjects } from "./result.ts";
 
 /** Keys of one question, and questions at a time. */
 interface Shape {
@@ -24,17 +17,28 @@ interface Shape {
 
 const single: Shape = { keysEach: 1, inFlight: 16 };
 const batched: Shape = { keysEach: 1_000, inFlight: 4 };
-const questionsMax = 512;
+/** Of each kind; more would measure how the asking process finds its own keys in memory. */
+const questionsMax = 64;
 /** Prime, so that keys come from everywhere. */
 const stride = 7_919;
 
-export async function lookupsOfTracker(endpoint: string, flows: number, ms: number): Promise<Lookups[]> {
+/** Who is asked: a process of its own, or this one. */
+interface Subject {
+  readonly name: string;
+  readonly pid?: number;
+}
+
+export async function lookupsOfTracker(
+  { endpoint, pid }: { readonly endpoint: string; readonly pid: number },
+  flows: number,
+  ms: number,
+): Promise<Lookups[]> {
   using client = new TrackerClient([endpoint]);
   const ask = async (keys: readonly FlowKey[]): Promise<void> => {
     const answers = await client.lookup(keys);
     if (!answers.every(({ kind }) => kind === "owned")) throw new Error("the tracker did not find a flow");
   };
-  return await both("tracker, gRPC over loopback", flows, ms, (flow) => flow.key, ask);
+  return await both({ name: subjects.tracker, pid }, flows, ms, (flow) => flow.key, ask);
 }
 
 export async function lookupsOfTable(replicas: readonly ShardReplica[], flows: number, ms: number): Promise<Lookups[]> {
@@ -43,7 +47,7 @@ export async function lookupsOfTable(replicas: readonly ShardReplica[], flows: n
       if (replicas[shardOf(key.address, replicas.length)]?.table.find(key).kind !== "owned")
         throw new Error("the table did not find a flow");
   };
-  return [await measure("tracker's table, without gRPC", batched, flows, ms, (flow) => flow.key, ask)];
+  return [await measure({ name: subjects.table }, batched, flows, ms, (flow) => flow.key, ask)];
 }
 
 export async function lookupsOfLevel(
@@ -57,11 +61,12 @@ export async function lookupsOfLevel(
     const values = keys.length === 1 && first !== undefined ? [await db.get(first)] : await db.getMany([...keys]);
     if (values.some((value) => value === undefined)) throw new Error("LevelDB did not find a flow");
   };
-  return await both("classic-level alone, in process", flows, ms, rowKeys, ask);
+  return await both({ name: subjects.level }, flows, ms, rowKeys, ask);
 }
 
 export async function lookupsOfRedis(
   client: RedisClient,
+  pid: number,
   rowKeys: (flow: Flow) => Buffer,
   flows: number,
   ms: number,
@@ -71,13 +76,13 @@ export async function lookupsOfRedis(
     const answers: readonly Answer[] = await client.ask([question], keys.length);
     if (!answers.every((answer) => answer === "value")) throw new Error("redis-server did not find a flow");
   };
-  return await both("redis-server, unix socket", flows, ms, rowKeys, ask);
+  return await both({ name: subjects.redis, pid }, flows, ms, rowKeys, ask);
 }
 
 type Flow = ReturnType<typeof flowAt>;
 
 async function both<Key>(
-  subject: string,
+  subject: Subject,
   flows: number,
   ms: number,
   keyOf: (flow: Flow) => Key,
@@ -90,7 +95,7 @@ async function both<Key>(
 }
 
 async function measure<Key>(
-  subject: string,
+  { name: subject, pid }: Subject,
   { keysEach, inFlight }: Shape,
   flows: number,
   ms: number,
@@ -113,11 +118,17 @@ async function measure<Key>(
   };
   await run(performance.now() + ms / 4, []);
   const took: number[] = [];
+  const serverMs = (): number => (pid === undefined ? 0 : processorMsOf(pid));
+  const [clientBeforeMs, serverBeforeMs] = [ownProcessorMs(), serverMs()];
   const startMs = performance.now();
   await run(startMs + ms, took);
   const seconds = (performance.now() - startMs) / 1_000;
+  const microsFor = (spentMs: number): number => (1_000 * spentMs) / (took.length * keysEach);
+  const clientMicros = microsFor(ownProcessorMs() - clientBeforeMs);
+  const server = pid === undefined ? {} : { serverMicros: microsFor(serverMs() - serverBeforeMs) };
   took.sort((a, b) => a - b);
   const quantile = (share: number): number => took[Math.min(took.length - 1, Math.trunc(share * took.length))] ?? 0;
   const keysPerSecond = (took.length * keysEach) / seconds;
-  return { subject, keysEach, inFlight, keysPerSecond, p50Ms: quantile(0.5), p99Ms: quantile(0.99) };
+  const times = { p50Ms: quantile(0.5), p99Ms: quantile(0.99) };
+  return { subject, keysEach, inFlight, keysPerSecond, ...times, clientMicros, ...server };
 }

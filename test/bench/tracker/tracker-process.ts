@@ -19,29 +19,37 @@ const applyTimeoutMs = 240_000;
 
 export class TrackerProcess implements AsyncDisposable {
   readonly endpoint: string;
+  /** LevelDB's directory; the process's own while it runs. */
+  readonly database: string;
   readonly #configFile: string;
   #process: ChildProcess | undefined;
 
-  private constructor(endpoint: string, configFile: string) {
+  private constructor(endpoint: string, database: string, configFile: string) {
     this.endpoint = endpoint;
+    this.database = database;
     this.#configFile = configFile;
   }
 
   static async configured(directory: string, natsServers: readonly string[]): Promise<TrackerProcess> {
     const endpoint = `127.0.0.1:${await freePort()}`;
     const configFile = join(directory, "tracker.yaml");
+    const dataDirectory = join(directory, "tracker");
     const config = {
       name: "tracker1",
       listen: [endpoint],
       trackers: [{ name: "tracker1", endpoint }],
       nats: { servers: natsServers },
-      dataDirectory: join(directory, "tracker"),
+      dataDirectory,
       shards,
       log: { level: "error" },
     };
     // JSON is YAML.
     await writeFile(configFile, JSON.stringify(config));
-    return new TrackerProcess(endpoint, configFile);
+    return new TrackerProcess(endpoint, join(dataDirectory, "flows"), configFile);
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
   }
 
   /** Returns when it has answered a look-up, and how long that took. */
@@ -64,7 +72,7 @@ export class TrackerProcess implements AsyncDisposable {
 
   /** Resident memory, and the part of it that is no file's. */
   memory(): { readonly residentBytes: number; readonly anonymousBytes: number } {
-    return memoryOf(this.#process?.pid ?? 0);
+    return memoryOf(this.pid);
   }
 
   async kill(): Promise<void> {

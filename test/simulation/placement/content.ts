@@ -7,12 +7,14 @@
  */
 import type { FlowEventBatch, FlowRow } from "../../../src/flow/events.ts";
 import { type FlowKey, flowKeyText } from "../../../src/flow/flow.ts";
+import { rowWords } from "../../../src/flow/flow-words.ts";
 import { KeyDigest } from "../../../src/flow/key-digest.ts";
 import { FlowSequencer } from "../../../src/flow/sequencer.ts";
 import { holdersOf } from "../../../src/placement/assignment.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { ShardTable } from "../../../src/tracker/table.ts";
 import { ip, keyOf } from "../../support/flows.ts";
+import { keyInWords, packed } from "../../support/packed.ts";
 import type { Random } from "../random.ts";
 import type { Copies, Member, SimulatedCluster } from "./cluster.ts";
 
@@ -186,7 +188,7 @@ export class Content implements Copies {
       return;
     }
     for (const [offset, batch] of messages.slice(from, from + appliedMax).entries())
-      table.apply(BigInt(first + from + offset), batch);
+      table.apply(BigInt(first + from + offset), packed(batch));
     const lag = first + messages.length - 1 - Number(table.sequence);
     if (table.whole) copy.isRebuilding = false;
     if (lag <= lagMax && !copy.isRebuilding && member.held.has(shard)) member.caughtUp.add(shard);
@@ -207,11 +209,13 @@ export class Content implements Copies {
 function cloneOf(table: ShardTable, flows: readonly { readonly owner: string; readonly key: FlowKey }[]): ShardTable {
   const clone = new ShardTable(table.sequence);
   for (const { owner, key } of flows) {
-    const facts = table.facts(owner, key);
-    if (facts === undefined) continue;
-    const { changedAt, ...kept } = facts;
-    clone.restoreRecord({ flow: { key, owner, ...kept }, changedAt });
+    const slab = table.slab(owner, key.address);
+    const slot = slab?.slotOf(keyInWords(key), 0);
+    if (slab === undefined || slot === undefined) continue;
+    const words = Uint32Array.from({ length: rowWords }, (_, word) => slab.wordAt(slot, word));
+    clone.restoreFlow(owner, key.address, words, 0);
   }
+  clone.restored();
   for (const name of table.senders()) {
     const sender = table.sender(name);
     if (sender !== undefined) clone.restoreSender(structuredClone(sender));

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { FollowSets } from "../../../services/agent/follow-sets.ts";
 import type { FlowAnswer } from "../../../src/flow/answer.ts";
 import type { Flow, FlowKey, FlowState } from "../../../src/flow/flow.ts";
-import type { WatchEvent } from "../../../src/rpc/tracker-client.ts";
+import type { WatchEvent } from "../../../src/rpc/tracker-queries.ts";
 import { BoundedQueue } from "../../../src/runtime/queue.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
 import { follow, ip, plain } from "../dataplane/agent-states.ts";

@@ -15,6 +15,7 @@ import { decodeFlowEventBatch } from "../../../src/rpc/flow-event-codec.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
 import { ShardTable } from "../../../src/tracker/table.ts";
 import { flowOf, ip, keyOf, publicAddress, rowOf } from "../../support/flows.ts";
+import { packed, unpacked } from "../../support/packed.ts";
 import { flowStream, memoryBus } from "../../support/tracker.ts";
 
 const shards = 32;
@@ -49,7 +50,7 @@ describe("the publisher of flow events", () => {
       for (const { data } of messages) {
         const batch = decodeFlowEventBatch(data);
         if (!batch.ok) throw new Error(batch.message);
-        found.push(batch.value);
+        found.push(unpacked(batch.value));
       }
       if (found.length >= count) break;
     }
@@ -219,7 +220,7 @@ describe("the publisher of flow events", () => {
     await publisher.barrier("mark", publicAddress);
     const shardTable = new ShardTable();
     for (const [index, batch] of (await read(Number(position?.sequence))).entries())
-      shardTable.apply(BigInt(index + 1), batch);
+      shardTable.apply(BigInt(index + 1), packed(batch));
     expect(shardTable.size).toBe(4_000);
   });
 

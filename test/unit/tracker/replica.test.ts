@@ -233,7 +233,11 @@ describe("a copy of a shard", () => {
   test("tells those who watch of every change in order", async () => {
     const replica = start();
     const seen: (readonly Flow[])[] = [];
-    using _feed = replica.subscribe({ changed: (flows) => void seen.push(flows), reset: () => {}, moved: () => {} });
+    using _feed = replica.subscribe({
+      changed: (flows) => void seen.push([...flows]),
+      reset: () => {},
+      moved: () => {},
+    });
     await speaker.say(changes(rowOf(1)));
     await speaker.say({ kind: "tick" });
     await replica.reached(await speaker.say(changes(rowOf(1, "closed"))), signal);

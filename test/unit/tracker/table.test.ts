@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
-import type { FlowEvent } from "../../../src/flow/events.ts";
+import type { FlowEvent, FlowEventBatch } from "../../../src/flow/events.ts";
 import { flowKeyText } from "../../../src/flow/flow.ts";
 import { KeyDigest } from "../../../src/flow/key-digest.ts";
 import { ShardTable } from "../../../src/tracker/table.ts";
 import { tombstoneMessages } from "../../../src/tracker/tombstones.ts";
 import { flowOf, ip, keyOf, publicAddress, rowOf } from "../../support/flows.ts";
+import { packed } from "../../support/packed.ts";
 
 const other = ip("203.0.113.11");
 const changes = (...rows: ReturnType<typeof rowOf>[]): FlowEvent => ({ kind: "changes", rows, coalesced: [] });
@@ -30,7 +31,7 @@ class Stream {
   say(instance: string, body: FlowEvent, { boot = "b1", sequence }: { boot?: string; sequence?: bigint } = {}) {
     const next = sequence ?? (this.#sent.get(`${instance} ${boot}`) ?? 0n) + 1n;
     this.#sent.set(`${instance} ${boot}`, next);
-    return this.table.apply(++this.#position, { instance, boot: boot.repeat(16), shard: 0, sequence: next, body });
+    return this.#apply({ instance, boot: boot.repeat(16), shard: 0, sequence: next, body });
   }
 
   lose(instance: string, boot = "b1"): void {
@@ -38,7 +39,12 @@ class Stream {
   }
 
   order(body: FlowEvent) {
-    return this.table.apply(++this.#position, { instance: "", boot: "", shard: 0, sequence: 0n, body });
+    return this.#apply({ instance: "", boot: "", shard: 0, sequence: 0n, body });
+  }
+
+  #apply(batch: FlowEventBatch) {
+    const applied = this.table.apply(++this.#position, packed(batch));
+    return applied.kind === "dropped" ? applied : { ...applied, changes: [...applied.changes] };
   }
 
   skip(messages: bigint): void {
@@ -98,9 +104,9 @@ describe("a shard's table", () => {
   test("drops what the stream repeats", () => {
     const table = new ShardTable();
     const batch = { instance: "vm-a", boot: "b", shard: 0, sequence: 1n, body: changes(rowOf(1)) };
-    expect(table.apply(7n, batch).kind).toBe("applied");
-    expect(table.apply(7n, batch).kind).toBe("dropped");
-    expect(table.apply(6n, { ...batch, sequence: 2n }).kind).toBe("dropped");
+    expect(table.apply(7n, packed(batch)).kind).toBe("applied");
+    expect(table.apply(7n, packed(batch)).kind).toBe("dropped");
+    expect(table.apply(6n, packed({ ...batch, sequence: 2n })).kind).toBe("dropped");
     expect(table.sequence).toBe(7n);
   });
 
