@@ -131,11 +131,19 @@ function storable(candidates: readonly Candidate[], holders: ReadonlySet<string>
 }
 
 function trackersToAsk(members: readonly ClusterMember[], current: Assignment | undefined): readonly Tracker[] {
-  const living = members
-    .filter(({ state }) => state === "alive" || state === "suspect")
-    .flatMap((member) => trackerOf(member) ?? []);
+  const living = livingTrackers(members);
   const byName = new Map([...namedBy(current), ...living].map((tracker) => [tracker.name, tracker]));
   return [...byName.values()].slice(0, 2 * candidatesMax);
+}
+
+/** That gossip tells of: also agents that would host one, whose tracker runs once an epoch names it. */
+export function livingTrackers(members: readonly ClusterMember[]): readonly (Tracker & ClusterMember)[] {
+  return members
+    .filter(({ state }) => state === "alive" || state === "suspect")
+    .flatMap((member) => {
+      const tracker = trackerOf(member);
+      return tracker === undefined ? [] : [{ ...member, ...tracker }];
+    });
 }
 
 /** Undefined: it is none, or says of itself what no epoch could name. */
