@@ -8,6 +8,7 @@ import { claimHost, explainKernelError } from "../../src/kernel/host-claim.ts";
 import type { NodeClient } from "../../src/rpc/node-client.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
+import { onDrainSignal } from "../../src/runtime/lifetime.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
 import { isAbort, sleep } from "../../src/runtime/retry.ts";
 import { prepareStateDirectory, readStateFile } from "../../src/runtime/state-file.ts";
@@ -102,6 +103,7 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
   if (hosting !== undefined) {
     hostingMetrics(registry, hosting);
     hosting.begin(fail);
+    onDrainSignal(log, () => hosting.drain());
   }
   reasons = () => [...notReady(parts.agent, client), ...(hosting?.troubles() ?? [])];
   log.info({ privateAddresses: config.privateAddresses }, "agent started");

@@ -19,6 +19,9 @@ const loadSources = ["loop", "delay"] as const;
 // A signal to itself, so that it has the time of every stop, and no more.
 process.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
 
+// What a service manager tells all processes of an agent is the agent's to heed.
+process.on("SIGUSR2", () => undefined);
+
 runService("tracker", async (signal) => {
   const [setup] = (await once(process, "message", { signal })) as [TrackerSetup];
   const log = createLog({ service: "tracker", name: setup.name, level: setup.log.level });

@@ -1,7 +1,8 @@
 /** A tracker's process: its configuration, and its own place among the members. */
-import { ClusterMembership } from "../../src/cluster/membership.ts";
+import { ClusterMembership, type Offer } from "../../src/cluster/membership.ts";
 import { assignShards } from "../../src/placement/assignment.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
+import { onDrainSignal } from "../../src/runtime/lifetime.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
 import { type TrackerConfig, trackerConfigSchema } from "./config.ts";
 import { serveTracker } from "./service.ts";
@@ -34,15 +35,12 @@ export async function run(options: RunOptions): Promise<number> {
 async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): Promise<void> {
   const { trackers, gossip: section, hosting, ...own } = config;
   const endpoint = trackers.find(({ name }) => name === own.name)?.endpoint ?? "";
-  const openMembership = (): Promise<ClusterMembership> =>
-    ClusterMembership.open({
-      name: own.name,
-      roles: ["tracker"],
-      services: { grpc: endpoint },
-      hosting,
-      section,
-      log,
-    });
+  const offer: Offer = { roles: ["tracker"], services: { grpc: endpoint }, hosting };
+  const openMembership = async (): Promise<ClusterMembership> => {
+    const membership = await ClusterMembership.open({ ...offer, name: own.name, section, log });
+    onDrainSignal(log, () => membership.offer({ ...offer, hosting: "draining" }));
+    return membership;
+  };
   const first = assignShards(firstEpoch, own.shards, trackers);
   await serveTracker({ setup: { ...own, endpoint }, first, openMembership, log }, signal);
 }

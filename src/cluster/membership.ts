@@ -93,6 +93,7 @@ export class ClusterMembership implements Membership, AsyncDisposable {
   readonly #end = new AbortController();
   #tasks: readonly Promise<void>[] = [];
   #load = 0;
+  #offer: Offer | undefined;
 
   private constructor(gossip: Gossip, options: MembershipOptions) {
     this.#gossip = gossip;
@@ -116,10 +117,13 @@ export class ClusterMembership implements Membership, AsyncDisposable {
         signal,
       }),
     ];
+    if (this.#offer !== undefined) this.offer(this.#offer);
   }
 
-  /** From now on it says this of itself. Roles and services are some of those that it was opened with. */
+  /** From now on, or from when it joins, it says this of itself. Roles and services are some of those that it was opened with. */
   offer(offer: Offer): void {
+    this.#offer = offer;
+    if (this.#tasks.length === 0) return;
     this.#gossip.setMetadata(metadataOf({ ...this.#options, ...offer }));
   }
 

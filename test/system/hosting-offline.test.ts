@@ -2,6 +2,7 @@
  * Trackers beside agents in a whole cluster: they get shards and serve them, end with their agents, and the shards of a
  * source that goes offline are elsewhere before its hook is run (SPEC R16, H11 to H14).
  */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { outsideEndpoints } from "../../services/lab/config-files.ts";
@@ -15,6 +16,8 @@ import { LabFixture, publicAddress, until } from "./lab-fixture.ts";
 
 const theme = "hosting";
 const program = new URL("../../bin/baton", import.meta.url).pathname;
+/** Of vm-b, from the beginning on. */
+const otherAddress = "203.0.113.11";
 const placedMs = 40_000;
 const count = 6;
 
@@ -26,9 +29,19 @@ interface ShardJson {
   readonly complete: boolean;
 }
 
+interface FlowJson {
+  readonly peer: string;
+  readonly peerPort: number;
+  readonly port: number;
+  readonly owner: string;
+  readonly state: string;
+}
+
 describe("trackers beside agents", () => {
   let fixture: LabFixture;
   let client: Client;
+  /** What the trackers say of connections that go on all the while. */
+  let staying: readonly string[] = [];
 
   beforeAll(async () => {
     const options = { ...defaultOptions, instances: 2, trackers: 1, hosting: 2, name: `baton-t-${theme}` };
@@ -54,6 +67,7 @@ describe("trackers beside agents", () => {
 
   it("get shards and serve them", async () => {
     await client.open({ group: "old", kind: "echo", to: publicAddress, count });
+    await client.open({ group: "staying", kind: "echo", to: otherAddress, count });
     await until("every shard has two copies, and both agents host some", placedMs, async () => {
       const shards = await shardsOf();
       const hosts = new Set(shards.flatMap(({ primary, standby }) => [primary, standby]));
@@ -67,7 +81,20 @@ describe("trackers beside agents", () => {
       tracker1: { roles: ["tracker"], hosting: "ready" },
     });
     expect((await membersOf())["coordinator1"]).not.toHaveProperty("hosting");
-    expect(await peersOf()).toHaveLength(count);
+    expect(await flowsOf(publicAddress)).toHaveLength(count);
+    staying = await flowsOf(otherAddress);
+    expect(staying).toHaveLength(count);
+  });
+
+  it("are told of by their agents' metrics, which docs/operations.md names", async () => {
+    const documented = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
+    const named = [...documented.matchAll(/`(baton_agent_hosting_[a-z_]+)`/g)].map(([, metric]) => metric);
+    const ask = `exec 3<>/dev/tcp/127.0.0.1/9464; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3`;
+    const served = await fixture.exec("vm-b", "timeout", "5", "bash", "--norc", "-c", ask);
+    const helped = [...served.matchAll(/^# HELP (baton_agent_hosting_\S+)/gm)].map(([, metric]) => metric);
+    expect(helped.toSorted()).toEqual([...new Set(named)].toSorted());
+    expect(served).toMatch(/^baton_agent_hosting_tracker_running 1$/m);
+    expect(served).toMatch(/^baton_gossip_members\{state="alive"\} 4$/m);
   });
 
   it("end with their agents, and are there again with them (H14)", async () => {
@@ -78,7 +105,8 @@ describe("trackers beside agents", () => {
     startService(fixture.lab, agent);
     await untilReady(fixture.lab, [agent], AbortSignal.timeout(30_000));
     await until("it runs again", placedMs, async () => (await hostedPids("vm-b")).length === 1);
-    expect(await peersOf()).toHaveLength(count);
+    expect(await flowsOf(publicAddress)).toHaveLength(count);
+    expect(await flowsOf(otherAddress)).toEqual(staying);
   });
 
   it("give their shards away before their host is taken offline", async () => {
@@ -94,8 +122,13 @@ describe("trackers beside agents", () => {
     expect(shards.filter(({ primary, standby }) => primary === "vm-a" || standby === "vm-a")).toEqual([]);
     expect(shards.filter(({ state, complete }) => state !== "serving" || !complete)).toEqual([]);
     expect((await membersOf())["vm-a"]).toMatchObject({ state: "alive", hosting: "draining" });
+    expect(await flowsOf(otherAddress)).toEqual(staying);
     await client.open({ group: "new", kind: "echo", to: publicAddress, count });
-    await until("the trackers know of the new connections", 10_000, async () => (await peersOf()).length === count);
+    await until(
+      "the trackers know of the new connections",
+      10_000,
+      async () => (await flowsOf(publicAddress)).length === count,
+    );
     await stopService(fixture.lab, serviceOf(fixture.lab, "agent-vm-b"), AbortSignal.timeout(15_000));
     expect(await hostedPids("vm-b")).toEqual([]);
   });
@@ -111,9 +144,13 @@ describe("trackers beside agents", () => {
     return Object.fromEntries(members.map((member) => [member.name, member]));
   }
 
-  async function peersOf(): Promise<readonly unknown[]> {
-    const { json } = await fixture.baton("flows", publicAddress);
-    return json[0] as readonly unknown[];
+  /** But for when they were opened, which a new run of an agent does not know. */
+  async function flowsOf(address: string): Promise<readonly string[]> {
+    const { json } = await fixture.baton("flows", address);
+    const flows = json[0] as readonly FlowJson[];
+    return flows
+      .map(({ peer, peerPort, port, owner, state }) => `${peer} ${peerPort} ${port} ${owner} ${state}`)
+      .sort();
   }
 
   /** Processes of trackers beside the agent of a host. */

@@ -22,7 +22,7 @@ import { ip } from "../support/flows.ts";
 import { freePort, natsServerInstalled, startNatsServer, type TestNatsServer } from "../support/nats-server.ts";
 import { countOf } from "../support/placement.ts";
 import { quietLog, type TestDirectory, temporaryDirectory } from "../support/tracker.ts";
-import { trackerProcess } from "../support/tracker-process.ts";
+import { type TrackerProcess, trackerProcess } from "../support/tracker-process.ts";
 
 const shards = 4;
 const addresses = Array.from({ length: 4 }, (_, n) => ip(`203.0.113.${10 + n}`)) as [ReturnType<typeof ip>];
@@ -32,6 +32,7 @@ const eventsPerSecond = 500;
 describe("an agent that may host a tracker", () => {
   let cleanUp: AsyncDisposableStack;
   let nats: TestNatsServer;
+  let dedicated: TrackerProcess;
   let directory: TestDirectory;
   let bus: NatsBus;
   let epochs: KvEpochLog;
@@ -53,7 +54,7 @@ describe("an agent that may host a tracker", () => {
     directory = cleanUp.use(await temporaryDirectory());
     const ports = await Promise.all(["tracker1", "coordinator1", host].map(freePort));
     seeds = ports.map((port) => `127.0.0.1:${port}`);
-    const dedicated = cleanUp.use(
+    dedicated = cleanUp.use(
       await trackerProcess(directory, "tracker1", { servers: nats.servers, shards, gossip: section(0) }),
     );
     await dedicated.start();
@@ -139,6 +140,13 @@ describe("an agent that may host a tracker", () => {
     hosting.vacate(false, false);
     await until(() => serves(shards), "it to get shards again when its host stays");
     expect(await compareWithTrackers(traffic, addresses, client, signal)).toEqual([]);
+
+    dedicated.drain();
+    await until(() => countOf(epochs.current, "tracker1") === 0, "the other tracker to have given all to it (P13)");
+    await until(() => serves(shards), "it to serve them alone");
+    expect(await dedicated.end("SIGTERM")).toBe(0);
+    using alone = new TrackerClient([endpoint()]);
+    expect(await compareWithTrackers(traffic, addresses, alone, signal)).toEqual([]);
   }, 120_000);
 
   test("offers nothing while its tracker can't run, and its shards go to others (H13)", async () => {

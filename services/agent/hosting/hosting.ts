@@ -35,6 +35,7 @@ export class Hosting implements AsyncDisposable {
   readonly #end = new AbortController();
   #tasks: readonly Promise<void>[] = [];
   #isToVacate = false;
+  #isDrained = false;
   #drainingSinceMs: number | undefined;
   #offered = "";
   #told = "";
@@ -109,12 +110,18 @@ export class Hosting implements AsyncDisposable {
     this.#look();
   }
 
+  /** An operator wants it so; until the agent is started anew. */
+  drain(): void {
+    this.#isDrained = true;
+    this.#look();
+  }
+
   report(): HostingReport {
     const { readiness } = this.#plan;
     const { shards } = this.#named();
     const held = this.#keeper.report?.shards ?? [];
     return {
-      readiness: this.#isToVacate ? "draining" : readiness,
+      readiness: this.#drains ? "draining" : readiness,
       shards: [...new Set([...shards, ...held])].sort((a, b) => a - b),
       vacated: this.#isVacated(),
       takers: this.#takers(),
@@ -139,6 +146,10 @@ export class Hosting implements AsyncDisposable {
     this.#end.abort(new Error("hosting has ended"));
     await Promise.all(this.#tasks);
     await this.#bus[Symbol.asyncDispose]();
+  }
+
+  get #drains(): boolean {
+    return this.#isToVacate || this.#isDrained;
   }
 
   #named(): Named {
@@ -204,7 +215,7 @@ export class Hosting implements AsyncDisposable {
   /** Whose tracker can't run is no candidate: its shards go to others, as if it were dead. */
   #offer(): Offer {
     const { setup, readiness } = this.#plan;
-    const hosting = this.#isToVacate ? "draining" : readiness;
+    const hosting = this.#drains ? "draining" : readiness;
     if (!this.#keeper.offers) return { roles: ["agent"], services: {}, hosting };
     return { roles: ["agent", "tracker"], services: { grpc: setup.endpoint }, hosting };
   }
