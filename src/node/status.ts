@@ -57,7 +57,7 @@ export interface HostingReport {
   readonly shards: readonly number[];
   /** It is draining, all had time to hear of it, and no copy is here or to come. */
   readonly vacated: boolean;
-  /** Other trackers that take shards. */
+  /** Other trackers that take shards; told while it is draining. */
   readonly takers: number;
 }
 

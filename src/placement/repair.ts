@@ -71,10 +71,13 @@ function drain(draft: Draft, shard: number): void {
     draft.setStandby(shard, taker?.name, { kind: "member-draining", member: leaving });
 }
 
-/** Where nobody takes a second copy, the primary's alone will do, if it lacks nothing and stays. */
+/** Where nobody will take a second copy, the primary's alone will do, if it lacks nothing and stays. */
 function isEnough(draft: Draft, shard: number): boolean {
   const primary = draft.members.get(draft.primaryOf(shard) ?? "");
-  return primary?.state === "alive" && primary.hosting !== "draining" && draft.isCaughtUp(primary.name, shard);
+  if (primary?.state !== "alive" || primary.hosting === "draining") return false;
+  // Who is suspect may be back in a moment, and take it then.
+  const mayTake = [...draft.members.values()].some(({ name, hosting }) => name !== primary.name && hosting === "ready");
+  return !mayTake && draft.isCaughtUp(primary.name, shard);
 }
 
 function obeyPin(draft: Draft, shard: number): void {

@@ -7,7 +7,7 @@ import { performance } from "node:perf_hooks";
 import type { Registry } from "prom-client";
 import { KvEpochLog } from "../../../src/bus/kv-epoch-log.ts";
 import { connectBus, type NatsBus } from "../../../src/bus/nats.ts";
-import { ClusterMembership, type Membership, type Offer } from "../../../src/cluster/membership.ts";
+import { ClusterMembership, type Offer } from "../../../src/cluster/membership.ts";
 import type { HostingReport } from "../../../src/node/status.ts";
 import { shardsOf } from "../../../src/placement/assignment.ts";
 import type { EpochLog } from "../../../src/placement/epoch-log.ts";
@@ -36,6 +36,7 @@ export class Hosting implements AsyncDisposable {
   #tasks: readonly Promise<void>[] = [];
   #isToVacate = false;
   #isDrained = false;
+  #takers = 0;
   #drainingSinceMs: number | undefined;
   #offered = "";
   #told = "";
@@ -75,13 +76,9 @@ export class Hosting implements AsyncDisposable {
       services: { grpc: endpoint },
       loadElsewhere: () => load(),
     });
-    const hosting_ = new Hosting(plan, membership, connectBus({ servers: nats.servers, name: `host ${name}` }), log);
-    load = () => hosting_.#keeper.report?.load ?? 0;
-    return hosting_;
-  }
-
-  get membership(): Membership {
-    return this.#membership;
+    const host = new Hosting(plan, membership, connectBus({ servers: nats.servers, name: `host ${name}` }), log);
+    load = () => host.#keeper.report?.load ?? 0;
+    return host;
   }
 
   get epochs(): EpochLog {
@@ -102,6 +99,7 @@ export class Hosting implements AsyncDisposable {
     this.#membership.join();
     const tasks = [this.#epochs.run(signal), this.#follow(signal), this.#keeper.run(signal), this.#watch(signal)];
     this.#tasks = tasks.map((task) => task.catch((error: unknown) => fail(asError(error))));
+    this.#look();
   }
 
   /** The host is to go, or is not. `isFinal`: what was begun is not taken back while this process lives. */
@@ -124,7 +122,7 @@ export class Hosting implements AsyncDisposable {
       readiness: this.#drains ? "draining" : readiness,
       shards: [...new Set([...shards, ...held])].sort((a, b) => a - b),
       vacated: this.#isVacated(),
-      takers: this.#takers(),
+      takers: this.#takers,
     };
   }
 
@@ -163,7 +161,7 @@ export class Hosting implements AsyncDisposable {
     return this.#bus.connected && this.#keeper.isIdle;
   }
 
-  #takers(): number {
+  #countTakers(): number {
     const { name } = this.#plan.setup;
     return this.#membership
       .members()
@@ -204,8 +202,9 @@ export class Hosting implements AsyncDisposable {
       this.#membership.offer(offer);
       this.#log.info(offer, "what this agent offers to host is told to the members");
     }
-    if (offer.hosting !== "draining") this.#drainingSinceMs = undefined;
-    else this.#drainingSinceMs ??= performance.now();
+    const drains = offer.hosting === "draining";
+    this.#drainingSinceMs = drains ? (this.#drainingSinceMs ?? performance.now()) : undefined;
+    this.#takers = drains ? this.#countTakers() : 0;
     const report = JSON.stringify(this.report());
     if (report === this.#told) return;
     this.#told = report;

@@ -175,6 +175,8 @@ describe("a member that is to stop", () => {
     const behind = [candidate("m1", { caughtUp: [] }), leaving];
     epochs.settle(behind);
     expect(epochs.copies("m2")).toBe(32);
+    epochs.settle([candidate("m1"), leaving, candidate("m3", { state: "suspect" })]);
+    expect(epochs.copies("m2")).toBe(32);
     epochs.settle([candidate("m1"), leaving]);
     expect([epochs.copies("m1"), epochs.copies("m2")]).toEqual([32, 0]);
   });

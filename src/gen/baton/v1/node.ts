@@ -357,7 +357,7 @@ export interface HostingReport {
   shards: number[];
   /** It is draining, every member has had the time to hear of that, and no copy is here or to come. */
   vacated: boolean;
-  /** Other trackers that take shards, as far as is known here. */
+  /** Other trackers that take shards, as far as is known here; 0 while it is not draining. */
   takers: number;
 }
 
