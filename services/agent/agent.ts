@@ -17,6 +17,7 @@ import type { DrainWatch } from "./drain-watch.ts";
 import { EmptiedSets } from "./emptied-sets.ts";
 import type { FlowObserver } from "./flow-observer.ts";
 import type { FollowSets } from "./follow-sets.ts";
+import type { Hosting } from "./hosting/hosting.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { LinkCounters } from "./link-counters.ts";
 import type { LinkProbes } from "./link-probes.ts";
@@ -35,6 +36,8 @@ export interface AgentParts extends OwnConnectionsParts {
   readonly drainWatch: DrainWatch;
   readonly marks: Marks;
   readonly offlineHook: OfflineHook;
+  /** Undefined: no tracker may run beside it. */
+  readonly hosting: Pick<Hosting, "report" | "vacate"> | undefined;
   readonly linkProbes: LinkProbes;
   readonly channels: readonly ChannelKind[];
   /** The state on the disk. */
@@ -165,7 +168,7 @@ export class Agent {
   }
 
   report(): void {
-    const { marks, followSets, drainWatch, offlineHook } = this.#parts;
+    const { marks, followSets, drainWatch, offlineHook, hosting } = this.#parts;
     this.#parts.report({
       ...(this.fence !== undefined && { applied: this.fence }),
       faults: this.#fault === undefined ? [] : [this.#fault],
@@ -176,6 +179,7 @@ export class Agent {
       links: this.#links.reports(),
       retired: [],
       hooks: offlineHook.reports(),
+      ...(hosting !== undefined && { hosting: hosting.report() }),
     });
   }
 
@@ -262,7 +266,7 @@ export class Agent {
   }
 
   #tell(state: AgentState): void {
-    const { observer, followSets, unknownPackets, marks, drainWatch, offlineHook } = this.#parts;
+    const { observer, followSets, unknownPackets, marks, drainWatch, offlineHook, hosting } = this.#parts;
     this.#own.syncBoundPorts(state);
     observer.watch(state);
     unknownPackets.watch(state);
@@ -270,6 +274,7 @@ export class Agent {
     marks.sync(state.marks);
     drainWatch.count(state);
     offlineHook.sync(state.offline);
+    hosting?.vacate(state.vacate === true, offlineHook.isDone);
   }
 
   #isNewlyFollowing(address: AgentAddress): boolean {

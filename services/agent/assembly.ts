@@ -27,6 +27,7 @@ import { type FlowEvents, openFlowEvents } from "./flow-events.ts";
 import type { FlowObserver } from "./flow-observer.ts";
 import { FollowSets } from "./follow-sets.ts";
 import { HostListings } from "./host-listings.ts";
+import type { Hosting } from "./hosting/hosting.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { LinkProbes } from "./link-probes.ts";
 import { Marks } from "./marks.ts";
@@ -43,6 +44,8 @@ export interface Surroundings {
   readonly kernel: KernelState;
   readonly log: Logger;
   readonly stateFile: string;
+  /** Undefined: no tracker may run beside it. */
+  readonly hosting: Hosting | undefined;
   /** Something without which the agent can't go on has ended: the process is to end, and to be started again. */
   fail(error: Error): void;
 }
@@ -101,6 +104,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     marks: resources.use(new Marks({ publish, onPublished: () => agent.report(), log })),
     drainWatch: watchDrains(surroundings, { trackers, listings, observer, resets }, () => agent.report(), resources),
     offlineHook: offlineHookOf(surroundings, () => agent.report()),
+    hosting: surroundings.hosting,
     linkProbes: new LinkProbes({
       marks: kernel.marks,
       socket: resources.use(new RawIpv4Socket()),
@@ -115,6 +119,7 @@ export function assemble(surroundings: Surroundings, resources: AsyncDisposableS
     report: (status) => client?.report(status),
     log,
   });
+  if (surroundings.hosting !== undefined) surroundings.hosting.onChange = () => agent.report();
   const helloOf = (held: Fence | undefined): NodeHello => ({
     name: config.name,
     kind: "agent",

@@ -6,8 +6,9 @@ import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
 import { conntrackReceiveBufferBytes } from "../../src/kernel/conntrack.ts";
 import { addressField, endpointField, listenField, nameField, natsField } from "../../src/rpc/config-fields.ts";
 import { logLevels } from "../../src/runtime/log.ts";
+import { hostingField, seedsOf } from "./hosting/config.ts";
 
-export const agentConfigSchema = z.strictObject({
+const settings = z.strictObject({
   /** Name of the instance, unique in the cluster. */
   name: nameField,
   coordinators: z.array(endpointField).min(1).max(16),
@@ -57,7 +58,17 @@ export const agentConfigSchema = z.strictObject({
       timeoutMs: z.int().min(100).max(3_600_000).default(60_000),
     })
     .optional(),
+  /** Whether a tracker may run beside this agent: true, false, closed, or a section. */
+  hosting: hostingField,
   log: z.strictObject({ level: z.enum(logLevels).default("info") }).prefault({}),
 });
+
+export const agentConfigSchema = settings.refine(
+  (config) => !config.hosting.enabled || config.hosting.gossip !== undefined || seedsOf(config).length > 0,
+  {
+    error: "a section gossip with seeds, as no coordinator or tracker is named by host:port",
+    path: ["hosting"],
+  },
+);
 
 export type AgentConfig = z.infer<typeof agentConfigSchema>;

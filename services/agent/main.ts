@@ -8,6 +8,7 @@ import { claimHost, explainKernelError } from "../../src/kernel/host-claim.ts";
 import type { NodeClient } from "../../src/rpc/node-client.ts";
 import { serveAdmin } from "../../src/runtime/admin.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
+import { onDrainSignal } from "../../src/runtime/lifetime.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
 import { isAbort, sleep } from "../../src/runtime/retry.ts";
 import { prepareStateDirectory, readStateFile } from "../../src/runtime/state-file.ts";
@@ -15,6 +16,9 @@ import type { Agent } from "./agent.ts";
 import { assemble, stateCodec, subscribe } from "./assembly.ts";
 import { type AgentConfig, agentConfigSchema } from "./config.ts";
 import { flowEventMetrics } from "./flow-events.ts";
+import { planHosting } from "./hosting/config.ts";
+import { Hosting } from "./hosting/hosting.ts";
+import { hostingMetrics } from "./hosting/metrics.ts";
 import { KernelState } from "./kernel-state.ts";
 import { agentMetrics } from "./metrics.ts";
 
@@ -87,15 +91,21 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
   let reasons = (): string[] => ["the agent is starting"];
   if (config.admin !== undefined)
     resources.use(await serveAdmin({ listen: config.admin.listen, ready: () => reasons(), registry }));
+  const hosting = config.hosting.enabled ? resources.use(await Hosting.open(planHosting(config), log)) : undefined;
   kernel.begin();
   const fail = (error: Error): void => failed.abort(error);
-  const parts = assemble({ config, kernel, log, stateFile: stateFile(config), fail }, resources);
+  const parts = assemble({ config, kernel, log, stateFile: stateFile(config), hosting, fail }, resources);
   await subscribe(parts, fail, resources);
   await resume(parts.agent, kernel, stateFile(config), log);
   const client = parts.connect();
   flowEventMetrics(registry, parts.flowEvents);
   agentMetrics(registry, { ...parts, connected: () => client.endpoint !== undefined });
-  reasons = () => notReady(parts.agent, client);
+  if (hosting !== undefined) {
+    hostingMetrics(registry, hosting);
+    hosting.begin(fail);
+    onDrainSignal(log, () => hosting.drain());
+  }
+  reasons = () => [...notReady(parts.agent, client), ...(hosting?.troubles() ?? [])];
   log.info({ privateAddresses: config.privateAddresses }, "agent started");
 
   const work = [take(parts.agent, client, ended), tick(parts.agent, ended), parts.unknownPackets.run(ended)];

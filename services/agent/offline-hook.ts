@@ -51,6 +51,11 @@ export class OfflineHook {
     this.#work = this.#work.then(() => this.#ensure(id)).catch((error: unknown) => this.#give(id, failed(error)));
   }
 
+  /** This process has run it, and it went well: the host goes, or has gone as far as it was to. */
+  get isDone(): boolean {
+    return this.#run?.report?.outcome === "done";
+  }
+
   reports(): readonly HookReport[] {
     const run = this.#run;
     if (run?.report === undefined || run.id !== this.#wanted) return [];

@@ -10,6 +10,7 @@ import type { MemberView, ShardView } from "../../src/rpc/cluster-codec.ts";
 import type { CoordinatorApi } from "../../src/rpc/coordinator-server.ts";
 import type { DetailedError } from "../../src/rpc/errors.ts";
 import { Refusal, type Reply } from "../../src/rpc/handler.ts";
+import { candidatesMax, livingTrackers } from "../../src/tracker/candidates.ts";
 import type { PeerReport, Peers } from "../../src/tracker/peers.ts";
 import { membersOf, shardsOf } from "./cluster-view.ts";
 import { ShardMoves } from "./shard-moves.ts";
@@ -81,8 +82,9 @@ export class ClusterCalls {
 
   /** Of every tracker that is known and answers. */
   async #reports(signal: AbortSignal): Promise<PeerReport[]> {
-    const { trackerEndpoints, epochs, peers } = this.#options;
-    const named = epochs.current === undefined ? [] : [...trackersOf(epochs.current).values()];
+    const { trackerEndpoints, epochs, peers, membership } = this.#options;
+    const assigned = epochs.current === undefined ? [] : [...trackersOf(epochs.current).values()];
+    const named = [...assigned, ...livingTrackers(membership.members()).slice(0, candidatesMax)];
     const endpoints = new Set([...named.map(({ endpoint }) => endpoint), ...trackerEndpoints]);
     const reports = await Promise.all([...endpoints].map((endpoint) => peers.report(endpoint, [], signal)));
     const byName = new Map<string, PeerReport>();

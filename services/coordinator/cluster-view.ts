@@ -6,13 +6,19 @@ import type { Assignment } from "../../src/placement/assignment.ts";
 import type { MemberView, ShardView } from "../../src/rpc/cluster-codec.ts";
 import type { PeerReplica, PeerReport } from "../../src/tracker/peers.ts";
 
-/** Trackers and coordinators gossip; plain agents and gateways are known by their stream to the leader. */
+/**
+ * Trackers, coordinators and agents that may host a tracker gossip; plain agents and gateways are known by their stream to
+ * the leader.
+ */
 export function membersOf(gossiping: readonly ClusterMember[], leader: Leader): readonly MemberView[] {
   const members = gossiping.map((member) => {
-    const { name, roles, state, load } = member;
-    return { name, roles, address: addressOf(member), state, load };
+    const { name, roles, state, load, hosting } = member;
+    const hosts = roles.includes("tracker") && { hosting };
+    return { name, roles, address: addressOf(member), state, load, ...hosts };
   });
-  const nodes = [...leader.cluster.nodes.values()].map(({ name, kind, connected }) => ({
+  const gossips = new Set(gossiping.filter(({ roles }) => roles.includes("agent")).map(({ name }) => name));
+  const plain = [...leader.cluster.nodes.values()].filter(({ name }) => !gossips.has(name));
+  const nodes = plain.map(({ name, kind, connected }) => ({
     name,
     roles: [kind],
     address: "",

@@ -23,11 +23,15 @@ export interface PlacingOptions {
   readonly log: Logger;
   readonly random: () => number;
   readonly onMove: (move: Move) => void;
+  /** How long a cluster without an epoch is left to its dedicated trackers to begin; milliseconds. */
+  readonly beginMs?: number;
 }
+
+const defaultBeginMs = 30_000;
 
 /** Until the signal aborts. Throws what placement can't go on after. */
 export async function placeShards(options: PlacingOptions, signal: AbortSignal): Promise<void> {
-  const { name, bus, clock, onMove, ...parts } = options;
+  const { name, bus, clock, onMove, beginMs = defaultBeginMs, ...parts } = options;
   const candidates = new TrackerCandidates(parts);
   const placer = new Placer({
     ...parts,
@@ -41,16 +45,25 @@ export async function placeShards(options: PlacingOptions, signal: AbortSignal):
     },
   });
   try {
-    await hasBegun(options.epochs, signal);
+    await hasBegun(options.epochs, beginMs, signal);
     await Promise.all([candidates.run(signal), placer.run(signal)]);
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
   }
 }
 
-/** A cluster begins with the trackers of its configuration (H10), not with those that gossip happens to know by then. */
-async function hasBegun(epochs: EpochLog, signal: AbortSignal): Promise<void> {
-  for await (const _ of epochs.changes(signal)) return;
+/**
+ * A cluster begins with the trackers of its configuration (H10), not with those that gossip happens to know by then. Where
+ * none of them begins, there are agents that may host at the most, and these wait to be named.
+ */
+async function hasBegun(epochs: EpochLog, beginMs: number, signal: AbortSignal): Promise<void> {
+  const limit = AbortSignal.timeout(beginMs);
+  try {
+    for await (const _ of epochs.changes(AbortSignal.any([signal, limit]))) return;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isAbort(error, limit)) throw error;
+  }
 }
 
 function fieldsOf(move: Move, epoch: bigint, by: string): Readonly<Record<string, string | number>> {

@@ -1,19 +1,22 @@
 /** An operator's moves of shards: the next epoch, or why there is none. */
 import type { Bus } from "../../src/bus/bus.ts";
 import { announceClusterEvent } from "../../src/bus/cluster-events.ts";
-import type { Assignment } from "../../src/placement/assignment.ts";
+import type { Membership } from "../../src/cluster/membership.ts";
+import type { Assignment, Tracker } from "../../src/placement/assignment.ts";
 import type { EpochLog } from "../../src/placement/epoch-log.ts";
 import { type Moved, moveShard, trackersOf, unpinShard } from "../../src/placement/operator-move.ts";
 import type { ShardMove } from "../../src/rpc/coordinator-server.ts";
 import type { DetailedError } from "../../src/rpc/errors.ts";
 import type { Reply } from "../../src/rpc/handler.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
+import { livingTrackers } from "../../src/tracker/candidates.ts";
 import { isCaughtUp } from "../../src/tracker/life.ts";
 import type { PeerReport } from "../../src/tracker/peers.ts";
 
 export interface ShardMovesOptions {
   readonly epochs: EpochLog;
   readonly bus: Pick<Bus, "announce">;
+  readonly membership: Pick<Membership, "members">;
   /** Of every tracker that answers. */
   readonly reports: (signal: AbortSignal) => Promise<readonly PeerReport[]>;
   readonly audit: (action: string, entry: Readonly<Record<string, string>>) => void;
@@ -58,10 +61,10 @@ export class ShardMoves {
       return invalid(`shard: expected a number below ${current.holders.length}, found ${move.shard}`);
     if (move.kind === "unpin") return outcome(unpinShard(current, move.shard));
     const reports = await this.#options.reports(signal);
-    const target = reports.find(({ name }) => name === move.to);
+    const target = this.#target(move.to, reports);
+    if (target === "draining") return draining(move.to);
     if (target === undefined) return unknownMember(current, move.to, reports);
-    const { name, endpoint } = target;
-    const moved = outcome(moveShard(current, move.shard, { name, endpoint }));
+    const moved = outcome(moveShard(current, move.shard, target));
     if (!("next" in moved)) return moved;
     const isAnyWhole = reports.some(({ replicas }) => {
       const copy = replicas.get(move.shard);
@@ -72,6 +75,15 @@ export class ShardMoves {
       code: "SHARD_BEHIND",
       message: `no copy of shard ${move.shard} is complete and caught up, so there is nothing to move yet: see baton cluster shards`,
     };
+  }
+
+  /** One that answers, or an agent whose tracker will once it is named. */
+  #target(to: string, reports: readonly PeerReport[]): Tracker | "draining" | undefined {
+    const member = livingTrackers(this.#options.membership.members()).find(({ name }) => name === to);
+    if (member?.hosting === "draining") return "draining";
+    const report = reports.find(({ name }) => name === to);
+    const found = report ?? (member?.roles.includes("agent") ? member : undefined);
+    return found && { name: found.name, endpoint: found.endpoint };
   }
 
   async #create(next: Assignment, signal: AbortSignal): Promise<"created" | "taken" | "away"> {
@@ -99,6 +111,10 @@ export class ShardMoves {
 
 function outcome(moved: Moved): { readonly next: Assignment } | DetailedError {
   return moved.ok ? { next: moved.next } : { code: "NOTHING_TO_MOVE", message: moved.reason };
+}
+
+function draining(to: string): DetailedError {
+  return { code: "UNKNOWN_MEMBER", message: `${to} gives its shards away, for its host is to go: name another member` };
 }
 
 function unknownMember(current: Assignment, to: string, reports: readonly PeerReport[]): DetailedError {

@@ -48,8 +48,13 @@ function agentConfig(plan: LabPlan, directory: LabDirectory, host: Host): object
     nats: natsClient(plan),
     privateAddresses: host.cables.flatMap((cable) => cable.numbers.map((number) => number.ipv4)),
     stateDirectory: directory.data(host.name),
+    ...(mayHost(plan, host) && { hosting: { stream: { replicas: replicasOf(plan) }, gossip: gossip(plan, host) } }),
     admin,
   };
+}
+
+function mayHost(plan: LabPlan, host: Host): boolean {
+  return hostsOf(plan, "instance").indexOf(host) < plan.options.hosting;
 }
 
 function gatewayConfig(plan: LabPlan, directory: LabDirectory, host: Host): object {

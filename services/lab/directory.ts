@@ -5,7 +5,7 @@
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { LabError } from "./lab-error.ts";
-import type { LabOptions } from "./options.ts";
+import { defaultOptions, type LabOptions } from "./options.ts";
 
 export const repositoryRoot = join(import.meta.dirname, "../..");
 
@@ -66,7 +66,10 @@ export function createLabDirectory(directory: LabDirectory, options: LabOptions)
 /** undefined: there is no such lab. */
 export function readOptions(directory: LabDirectory): LabOptions | undefined {
   if (!existsSync(directory.optionsFile)) return undefined;
-  return JSON.parse(readFileSync(directory.optionsFile, "utf8")) as LabOptions;
+  // A lab of an earlier version may lack some.
+  const stored = JSON.parse(readFileSync(directory.optionsFile, "utf8")) as Partial<LabOptions> &
+    Pick<LabOptions, "name">;
+  return { ...defaultOptions, ...stored };
 }
 
 export function removeLabDirectory(directory: LabDirectory): void {

@@ -120,6 +120,7 @@ const countOptions = [
   ["coordinators", "coordinators", "coordinators"],
   ["clients", "clients", "clients"],
   ["nats", "nats", "NATS servers"],
+  ["hosting", "hosting", "instances beside whose agents a tracker may run"],
   ["mtu", "mtu", "of the fabric, bytes"],
   ["client-mtu", "clientMtu", "of the clients' network, bytes"],
 ] as const;

@@ -9,6 +9,8 @@ export interface LabOptions {
   readonly coordinators: number;
   readonly clients: number;
   readonly nats: number;
+  /** Of the instances, from the first: a tracker may run beside their agents. */
+  readonly hosting: number;
   /** Of the fabric; bytes. */
   readonly mtu: number;
   /** Of the network between clients and gateways; bytes. */
@@ -23,6 +25,7 @@ export const defaultOptions: LabOptions = {
   coordinators: 1,
   clients: 1,
   nats: 1,
+  hosting: 0,
   mtu: 1500,
   clientMtu: 1500,
 };
@@ -42,6 +45,7 @@ export const bounds: Readonly<Record<Count, Bound>> = {
   coordinators: { min: 1, max: 9 },
   clients: { min: 1, max: 9 },
   nats: { min: 1, max: 9 },
+  hosting: { min: 0, max: 9 },
   mtu: { min: 1280, max: 9000 },
   clientMtu: { min: 1280, max: 9000 },
 };

@@ -1,5 +1,5 @@
 /**
- * Section `gossip` of a tracker's or coordinator's configuration.
+ * Section `gossip` of a tracker's or coordinator's configuration, and of an agent's that may host a tracker.
  *
  * Left out as a whole, the service is a member of a cluster of its own: on loopback, at any free port, with no seeds.
  */
@@ -45,7 +45,7 @@ const encryptionField = z
     path: ["keys"],
   });
 
-export const gossipField = z
+export const gossipSection = z
   .strictObject({
     /** UDP and TCP. Port 0: any free one. */
     listen: listenField
@@ -87,10 +87,11 @@ export const gossipField = z
   .refine(({ listen, advertise }) => advertise !== undefined || !isWildcard(listen.host), {
     error: "an address that others reach, as listen is every address of this host",
     path: ["advertise"],
-  })
-  .prefault({});
+  });
 
-export type GossipSection = z.infer<typeof gossipField>;
+export const gossipField = gossipSection.prefault({});
+
+export type GossipSection = z.infer<typeof gossipSection>;
 
 function isWildcard(host: string): boolean {
   return host === "0.0.0.0" || /^[0:]+$/.test(host);

@@ -143,7 +143,7 @@ export class ClusterEvents {
 }
 
 function memberJson(member: ClusterMember): object {
-  const { name, roles, state, load, services, labels, characteristics, gossip, incarnation } = member;
+  const { name, roles, state, load, services, labels, hosting, characteristics, gossip, incarnation } = member;
   return {
     name,
     roles,
@@ -152,6 +152,7 @@ function memberJson(member: ClusterMember): object {
     load,
     services,
     labels,
+    ...(roles.includes("tracker") && { hosting }),
     ...(characteristics && { cpus: characteristics.cpus, memoryMiB: characteristics.memoryMiB }),
     gossip,
     incarnation,

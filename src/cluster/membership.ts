@@ -15,6 +15,7 @@ import { Gossip } from "../gossip/edge/node.ts";
 import { openSockets } from "../gossip/edge/sockets.ts";
 import { loadLevels, type Member, type MemberState } from "../gossip/member.ts";
 import { decodeMetadata, encodeMetadata, type MemberRole } from "../gossip/metadata.ts";
+import type { HostingReadiness } from "../placement/candidate.ts";
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import { listenFault } from "../runtime/listen-fault.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -35,6 +36,8 @@ export interface ClusterMember {
   readonly services: Readonly<Record<string, string>>;
   /** As configured: `zone` and others. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Whether it takes shards; of a tracker. */
+  readonly hosting: HostingReadiness;
   /** Absent: it does not say. */
   readonly characteristics?: Characteristics;
   /** Where its gossip is reached. */
@@ -62,12 +65,20 @@ export interface Membership {
   changes(signal: AbortSignal): AsyncGenerator<MembershipChange, void, undefined>;
 }
 
-export interface MembershipOptions {
-  readonly name: string;
+/** What a member may say of itself otherwise while it runs. */
+export interface Offer {
   readonly roles: readonly MemberRole[];
   readonly services: Readonly<Record<string, string>>;
+  /** Absent: ready. */
+  readonly hosting?: HostingReadiness;
+}
+
+export interface MembershipOptions extends Offer {
+  readonly name: string;
   readonly section: GossipSection;
   readonly log: Logger;
+  /** How busy what works for this member in other processes is, 0 to 1: its load is the highest of all. */
+  readonly loadElsewhere?: () => number;
   /** The protocol's times; for tests. */
   readonly config?: GossipConfig;
   readonly clock?: Clock;
@@ -82,6 +93,7 @@ export class ClusterMembership implements Membership, AsyncDisposable {
   readonly #end = new AbortController();
   #tasks: readonly Promise<void>[] = [];
   #load = 0;
+  #offer: Offer | undefined;
 
   private constructor(gossip: Gossip, options: MembershipOptions) {
     this.#gossip = gossip;
@@ -105,12 +117,22 @@ export class ClusterMembership implements Membership, AsyncDisposable {
         signal,
       }),
     ];
+    if (this.#offer !== undefined) this.offer(this.#offer);
+  }
+
+  /** From now on, or from when it joins, it says this of itself. Roles and services are some of those that it was opened with. */
+  offer(offer: Offer): void {
+    this.#offer = offer;
+    if (this.#tasks.length === 0) return;
+    this.#gossip.setMetadata(metadataOf({ ...this.#options, ...offer }));
   }
 
   /** Takes the gossip's ports. Rejects with a ServiceError. */
   static async open(options: MembershipOptions): Promise<ClusterMembership> {
     const { section, name } = options;
     const metadata = metadataOf(options);
+    // What it may have to say later has room as well.
+    metadataOf({ ...options, hosting: "draining" });
     const { host, port } = section.listen;
     const transport = await openSockets({ host, port }).catch((error: unknown) => {
       const cause = error instanceof Error ? error : new Error(String(error));
@@ -166,7 +188,7 @@ export class ClusterMembership implements Membership, AsyncDisposable {
   }
 
   async #measure(signal: AbortSignal): Promise<void> {
-    const { clock = systemClock, section } = this.#options;
+    const { clock = systemClock, section, loadElsewhere = () => 0 } = this.#options;
     using meter = new LoadMeter();
     // Not what was measured first: what a start costs says nothing of what comes, and would be told for half a minute.
     let load = 0;
@@ -175,7 +197,8 @@ export class ClusterMembership implements Membership, AsyncDisposable {
       for (;;) {
         await sleep(loadIntervalMs, signal);
         const nowMs = clock.monotonicMs();
-        load = smoothed(load, loadOf(meter.sample(), section.load), nowMs - atMs);
+        const now = Math.max(loadOf(meter.sample(), section.load), loadElsewhere());
+        load = smoothed(load, now, nowMs - atMs);
         atMs = nowMs;
         this.#load = load;
         this.#gossip.setLoad(load);
@@ -201,10 +224,10 @@ export class ClusterMembership implements Membership, AsyncDisposable {
   }
 }
 
-function metadataOf({ roles, services, section }: MembershipOptions): Uint8Array {
+function metadataOf({ roles, services, hosting = "ready", section }: MembershipOptions): Uint8Array {
   const { cpus, memoryMiB } = characteristics();
   const labels = { ...section.labels, cpus: String(cpus), memoryMiB: String(memoryMiB) };
-  const encoded = encodeMetadata({ roles, services, labels });
+  const encoded = encodeMetadata({ roles, services, labels, hosting });
   if (!encoded.ok) throw new ServiceError(`gossip.labels: ${encoded.message}`);
   return encoded.bytes;
 }
@@ -217,7 +240,7 @@ function envelopeOf({ label, encryption: { mode, keys } }: GossipSection) {
 }
 
 function memberOf({ profile, state, incarnation, load }: Member): ClusterMember {
-  const { roles, services, labels: told } = decodeMetadata(profile.metadata);
+  const { roles, services, labels: told, hosting = "ready" } = decodeMetadata(profile.metadata);
   const { cpus, memoryMiB, ...labels } = told;
   const measured = { cpus: Number(cpus), memoryMiB: Number(memoryMiB) };
   const isMeasured = measured.cpus > 0 && measured.memoryMiB > 0;
@@ -228,6 +251,7 @@ function memberOf({ profile, state, incarnation, load }: Member): ClusterMember 
     load: load / (loadLevels - 1),
     services,
     labels,
+    hosting,
     ...(isMeasured && { characteristics: measured }),
     gossip: profile.address,
     incarnation,

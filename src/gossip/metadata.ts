@@ -1,4 +1,5 @@
 /** What a member offers, in the bytes that gossip carries: roles and where its services listen. */
+import { type HostingReadiness, hostingReadiness } from "../placement/candidate.ts";
 import { metadataBytesMax } from "./member.ts";
 
 export const memberRoles = ["coordinator", "tracker", "agent"] as const;
@@ -10,6 +11,8 @@ export interface MemberMetadata {
   readonly services: Readonly<Record<string, string>>;
   /** What placement goes by: zone, CPUs, memory; short texts. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Of a tracker; of others it means nothing. Absent, and of who does not know of it: ready. */
+  readonly hosting?: HostingReadiness;
 }
 
 const version = 1;
@@ -21,11 +24,12 @@ export type EncodedMetadata =
   | { readonly ok: true; readonly bytes: Uint8Array }
   | { readonly ok: false; readonly message: string };
 
-export function encodeMetadata({ roles, services, labels }: MemberMetadata): EncodedMetadata {
+export function encodeMetadata({ roles, services, labels, hosting = "ready" }: MemberMetadata): EncodedMetadata {
   const pairs = [...Object.entries(services), ...Object.entries(labels)];
   const long = pairs.find((pair) => pair.some((part) => part.length > textMax));
   if (long !== undefined) return { ok: false, message: `${long[0]} has more than ${textMax} characters: shorten it` };
-  const text = JSON.stringify([version, roles.map((role) => memberRoles.indexOf(role)), services, labels]);
+  const parts = [version, roles.map((role) => memberRoles.indexOf(role)), services, labels];
+  const text = JSON.stringify(hosting === "ready" ? parts : [...parts, hostingReadiness.indexOf(hosting)]);
   const bytes = new TextEncoder().encode(text);
   if (bytes.length <= metadataBytesMax) return { ok: true, bytes };
   const message = `metadata of ${bytes.length} bytes, and ${metadataBytesMax} are allowed: shorten labels or addresses`;
@@ -38,7 +42,8 @@ export function decodeMetadata(bytes: Uint8Array): MemberMetadata {
   if (!Array.isArray(value) || value[0] !== version) return { roles: [], services: {}, labels: {} };
   const numbers: readonly unknown[] = Array.isArray(value[1]) ? value[1] : [];
   const roles = memberRoles.filter((_, index) => numbers.includes(index));
-  return { roles, services: texts(value[2]), labels: texts(value[3]) };
+  const hosting = hostingReadiness.find((_, index) => index === value[4]);
+  return { roles, services: texts(value[2]), labels: texts(value[3]), ...(hosting !== undefined && { hosting }) };
 }
 
 function parse(bytes: Uint8Array): unknown {

@@ -27,6 +27,8 @@ export interface AgentState {
   readonly marks: readonly MarkRequest[];
   /** Run the command that takes this host offline, once for this id. */
   readonly offline?: string;
+  /** This host is to go: the tracker beside the agent gives its shards away. */
+  readonly vacate?: true;
   /** Private addresses whose connections with external peers were let go of. */
   readonly discards?: readonly IpAddress[];
 }

@@ -3,6 +3,7 @@
  * The messages of proto/baton/v1/node.proto, validated; their comments hold here too.
  */
 import type { IpAddress } from "../flow/address.ts";
+import type { HostingReadiness } from "../placement/candidate.ts";
 import type { ErrorCode } from "../remap/error.ts";
 import type { Fence } from "./fence.ts";
 import type { ChannelKind, LinkId, ShardPosition } from "./state.ts";
@@ -45,6 +46,19 @@ export interface NodeStatus {
   readonly links: readonly LinkReport[];
   readonly retired: readonly IpAddress[];
   readonly hooks?: readonly HookReport[];
+  /** Absent: the agent hosts no tracker. */
+  readonly hosting?: HostingReport;
+}
+
+export interface HostingReport {
+  /** As the members are told. */
+  readonly readiness: HostingReadiness;
+  /** Whose copies are here, or are to be. */
+  readonly shards: readonly number[];
+  /** It is draining, all had time to hear of it, and no copy is here or to come. */
+  readonly vacated: boolean;
+  /** Other trackers that take shards; told while it is draining. */
+  readonly takers: number;
 }
 
 export const hookOutcomes = ["done", "failed", "timed-out", "unheard", "not-run"] as const;

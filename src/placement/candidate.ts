@@ -4,7 +4,8 @@
  * `ready`: takes shards. `closed`: keeps what it has, and takes no more. `draining`: gives everything away, because its
  * host is to stop.
  */
-export type HostingReadiness = "ready" | "closed" | "draining";
+export const hostingReadiness = ["ready", "closed", "draining"] as const;
+export type HostingReadiness = (typeof hostingReadiness)[number];
 
 export interface Candidate {
   readonly name: string;

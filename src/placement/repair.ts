@@ -67,7 +67,17 @@ function drain(draft: Draft, shard: number): void {
   const leaving = draft.standbyOf(shard);
   if (!isDraining(leaving) || draft.handoffsLeft === 0) return;
   const taker = chooseTaker(draft, shard, draft.primaryOf(shard));
-  if (taker !== undefined) draft.setStandby(shard, taker.name, { kind: "member-draining", member: leaving });
+  if (taker !== undefined || isEnough(draft, shard))
+    draft.setStandby(shard, taker?.name, { kind: "member-draining", member: leaving });
+}
+
+/** Where nobody will take a second copy, the primary's alone will do, if it lacks nothing and stays. */
+function isEnough(draft: Draft, shard: number): boolean {
+  const primary = draft.members.get(draft.primaryOf(shard) ?? "");
+  if (primary?.state !== "alive" || primary.hosting === "draining") return false;
+  // Who is suspect may be back in a moment, and take it then.
+  const mayTake = [...draft.members.values()].some(({ name, hosting }) => name !== primary.name && hosting === "ready");
+  return !mayTake && draft.isCaughtUp(primary.name, shard);
 }
 
 function obeyPin(draft: Draft, shard: number): void {

@@ -5,15 +5,18 @@
  * source can be heard, and for {@link unheardMs} more; a remap never hangs on it.
  */
 
-import type { OfflineReport } from "../node/status.ts";
+import type { HostingReport, OfflineReport } from "../node/status.ts";
 import { predecessors } from "./chain.ts";
 import { removalWaits, sourceRemovalWaits, trackerNode } from "./checklist.ts";
 import type { RemapState, Wait } from "./record.ts";
 import { noteTrouble } from "./switching.ts";
 import { awaiting, type Context, type EventOf, enter, type StateIn, type Step, stay } from "./transition.ts";
+import type { AgentFacts } from "./world.ts";
 
 /** A source that is gone for so long won't tell any more. */
 const unheardMs = 15_000;
+/** Of the shards that are waited for, by number. */
+const shardsToldMax = 8;
 
 type Finalizing = StateIn<"finalizing">;
 
@@ -42,7 +45,10 @@ function removeAll(state: Finalizing, context: Context): Step {
     : complete(waiting, record.phase.outcome, context);
 }
 
-/** What else lives at the source goes first: addresses that it holds, and connections that it still serves for others. */
+/**
+ * What else lives at the source goes first: addresses that it holds, connections that it still serves for others, and
+ * shards of the flow table whose tracker it hosts (by `vacate` of projection.ts).
+ */
 function beginOffline(state: RemapState, outcome: Finalizing["record"]["phase"]["outcome"], context: Context): Step {
   const { source, address } = state.record;
   const { world, later } = context.view;
@@ -50,14 +56,31 @@ function beginOffline(state: RemapState, outcome: Finalizing["record"]["phase"][
   if (agent === undefined) return complete(state, outcome, context, notRun(`${source} was given up`));
   if (outcome === "source-lost") return complete(state, outcome, context, notRun(`${source} was lost`));
   if (later.home || later.returning) return complete(state, outcome, context, notRun(`${address} went back to it`));
-  const held = agent.applied?.addresses ?? [];
-  if (agent.applied !== undefined && held.length === 0 && agent.applied.links.length === 0)
-    return enter(state, { kind: "finalizing", outcome, offline: true }, context);
-  const names = held.map((entry) => entry.address).join(", ");
-  const what = names === "" ? "to report what it has" : `to hand over ${names}, before it is taken offline`;
-  const waiting = awaiting(state, [{ node: source, what, kind: "node" }], context);
+  const waits = [...addressWaits(agent), ...shardWaits(agent)];
+  if (waits.length === 0) return enter(state, { kind: "finalizing", outcome, offline: true }, context);
+  const waiting = awaiting(state, waits, context);
   const awayMs = absenceMs(waiting, context);
   return awayMs >= unheardMs ? complete(waiting, outcome, context, unheard(source)) : stay(waiting);
+}
+
+function addressWaits({ name: node, applied }: AgentFacts): Wait[] {
+  const held = applied?.addresses ?? [];
+  if (applied !== undefined && held.length === 0 && applied.links.length === 0) return [];
+  const names = held.map((entry) => entry.address).join(", ");
+  const what = names === "" ? "to report what it has" : `to hand over ${names}, before it is taken offline`;
+  return [{ node, what, kind: "node" }];
+}
+
+function shardWaits({ name: node, applied, status: { hosting } }: AgentFacts): Wait[] {
+  if (hosting === undefined || (applied?.vacate === true && hosting.vacated)) return [];
+  return [{ node, what: `${shardsText(hosting)}, before it is taken offline`, kind: "tracker" }];
+}
+
+function shardsText({ shards, takers }: HostingReport): string {
+  if (shards.length === 0) return "to tell that its tracker gets no more shards";
+  const more = shards.length > shardsToldMax ? ` and ${shards.length - shardsToldMax} more` : "";
+  const what = `to give its tracker's shards ${shards.slice(0, shardsToldMax).join(", ")}${more} away`;
+  return takers > 0 ? what : `${what} (no other tracker takes shards: start one, or set hosting to ready at one)`;
 }
 
 function takeOffline(state: Finalizing, context: Context): Step {

@@ -194,6 +194,11 @@ function remarksOn({ address, policy }: RemapRequest, source: string, input: Pla
     .map((base) => base.address);
   if (others.length > 0)
     remarks.push(`${source} holds ${others.join(", ")} too: it is taken offline only once they have moved`);
+  const shards = input.world.agents.get(source)?.status.hosting?.shards.length ?? 0;
+  if (shards > 0)
+    remarks.push(
+      `${source} hosts ${shards} shards of the flow table: it is taken offline once other trackers have them`,
+    );
   return remarks;
 }
 

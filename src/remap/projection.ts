@@ -57,7 +57,9 @@ export function projectAgent(name: string, chains: readonly Chain[], config: Pro
     .flatMap((chain) => discardsOf(name, chain))
     .filter((own) => !addresses.some((entry) => entry.private === own))
     .sort(compare);
-  const orders = { marks, ...(offline !== undefined && { offline }), ...(discards.length > 0 && { discards }) };
+  const vacates = chains.some((chain) => isToVacate(name, chain));
+  const goes = { ...(offline !== undefined && { offline }), ...(vacates && { vacate: true as const }) };
+  const orders = { marks, ...goes, ...(discards.length > 0 && { discards }) };
   return { fabric, probeSource, addresses, links: [...links.values()].sort((a, b) => a.id - b.id), ...orders };
 }
 
@@ -81,6 +83,17 @@ function isReleased({ phase }: RemapRecord): boolean {
 function offlineOrder(name: string, chain: Chain): string[] {
   return chain.flipped.flatMap(({ record: { id, source, phase } }) =>
     source === name && phase.kind === "finalizing" && phase.offline === true ? [id] : [],
+  );
+}
+
+/** Until its remap has ended: who takes the host offline gives the shards away before, and has none while that is done. */
+function isToVacate(name: string, chain: Chain): boolean {
+  return chain.flipped.some(
+    ({ record }) =>
+      record.source === name &&
+      record.policy.offlineSource &&
+      record.phase.kind === "finalizing" &&
+      !isSourceLost(record),
   );
 }
 

@@ -1,8 +1,9 @@
 /** Members and shards as ClusterService shows them, both ways. */
 import { type Member as MemberMessage, MemberState, type Shard as ShardMessage } from "../gen/baton/v1/cluster.ts";
+import { type HostingReadiness, hostingReadiness } from "../placement/candidate.ts";
 import { type ReplicaPhase, replicaPhases } from "../tracker/life.ts";
 import { readEnum } from "./enums.ts";
-import { type Decoded, decode, FieldFault, readCount, readList, readName, readText } from "./fields.ts";
+import { type Decoded, decode, FieldFault, readCount, readList, readName, readOneOf, readText } from "./fields.ts";
 
 const rolesMax = 16;
 
@@ -20,6 +21,8 @@ export interface MemberView {
   readonly state: keyof typeof memberStates;
   /** 0 to 1. */
   readonly load: number;
+  /** Absent: it holds no shards. */
+  readonly hosting?: HostingReadiness;
 }
 
 export interface ShardView {
@@ -41,7 +44,7 @@ export interface ShardView {
 const shardStates: readonly ShardView["state"][] = [...replicaPhases, "away"];
 
 export function memberToProto(view: MemberView): MemberMessage {
-  return { ...view, roles: [...view.roles], state: memberStates[view.state] };
+  return { ...view, roles: [...view.roles], state: memberStates[view.state], hosting: view.hosting ?? "" };
 }
 
 export function memberFromProto(message: MemberMessage): Decoded<MemberView> {
@@ -53,6 +56,7 @@ export function memberFromProto(message: MemberMessage): Decoded<MemberView> {
       address: readText("address", message.address),
       state: readEnum("state", memberStates, message.state),
       load: message.load,
+      ...(message.hosting !== "" && { hosting: readOneOf("hosting", hostingReadiness, message.hosting) }),
     };
   });
 }
@@ -71,13 +75,7 @@ export function shardFromProto(message: ShardMessage): Decoded<ShardView> {
     lag: readCount("lag", message.lag),
     flows: readCount("flows", message.flows),
     complete: message.complete,
-    state: readState(message.state),
+    state: readOneOf("state", shardStates, message.state),
     pinned: message.pinned,
   }));
-}
-
-function readState(text: string): ShardView["state"] {
-  const state = shardStates.find((known) => known === text);
-  if (state === undefined) throw new FieldFault("state", `one of ${shardStates.join(", ")}`, JSON.stringify(text));
-  return state;
 }

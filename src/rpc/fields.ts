@@ -72,6 +72,13 @@ export function readText(field: string, text: string): string {
   return text.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "�");
 }
 
+/** A word of a list that may get more of them. */
+export function readOneOf<T extends string>(field: string, known: readonly T[], text: string): T {
+  const found = known.find((word) => word === text);
+  if (found === undefined) throw new FieldFault(field, `one of ${known.join(", ")}`, JSON.stringify(text));
+  return found;
+}
+
 export function readList<T, R>(
   field: string,
   items: readonly T[],

@@ -48,7 +48,7 @@ const digestBytes = 32;
 const leaseBytes = 12;
 const mtuMin = 68;
 const mtuMax = 65_535;
-const shardMax = 65_535;
+export const shardMax = 65_535;
 
 /** A node's state with the fence that it was sent under. */
 export type DesiredState =
@@ -113,6 +113,7 @@ export function agentStateToProto(state: AgentState): AgentStateMessage {
     links: state.links.map(linkToProto),
     marks: state.marks.map((mark) => ({ ...mark })),
     offline: state.offline ?? "",
+    vacate: state.vacate ?? false,
     discards: [...(state.discards ?? [])],
   };
 }
@@ -189,6 +190,7 @@ function readAgentState(message: AgentStateMessage): AgentState {
       snapshot: mark.snapshot,
     })),
     ...(message.offline !== "" && { offline: readId("offline", message.offline) }),
+    ...(message.vacate && { vacate: true }),
     ...(message.discards.length > 0 && {
       discards: readList("discards", message.discards, limits.addressesMax, (text, field) => readAddress(field, text)),
     }),

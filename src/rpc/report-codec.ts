@@ -3,12 +3,23 @@ import { parseIpAddress, parsePrefix } from "../flow/address.ts";
 import type {
   Device as DeviceMessage,
   DrainReport as DrainReportMessage,
+  HostingReport as HostingReportMessage,
   LinkReport as LinkReportMessage,
   NodeFault as NodeFaultMessage,
   NodeHello as NodeHelloMessage,
   NodeStatus as NodeStatusMessage,
 } from "../gen/baton/v1/node.ts";
-import type { Device, DrainReport, HookReport, LinkReport, NodeFault, NodeHello, NodeStatus } from "../node/status.ts";
+import type {
+  Device,
+  DrainReport,
+  HookReport,
+  HostingReport,
+  LinkReport,
+  NodeFault,
+  NodeHello,
+  NodeStatus,
+} from "../node/status.ts";
+import { hostingReadiness } from "../placement/candidate.ts";
 import { channelKinds, errorCodeNumbers, hookOutcomeNumbers, nodeKinds, readEnum } from "./enums.ts";
 import {
   type Decoded,
@@ -25,10 +36,11 @@ import {
   readLinkAddress,
   readList,
   readName,
+  readOneOf,
   readText,
 } from "./fields.ts";
 import * as limits from "./limits.ts";
-import { fenceToProto, positionToProto, readFence, readLinkId, readMtu, readPosition } from "./node-codec.ts";
+import { fenceToProto, positionToProto, readFence, readLinkId, readMtu, readPosition, shardMax } from "./node-codec.ts";
 
 const bootBytes = 16;
 const kernelBytes = 24;
@@ -101,6 +113,7 @@ export function statusToProto(status: NodeStatus): NodeStatusMessage {
       outcome: hookOutcomeNumbers[outcome],
       message,
     })),
+    hosting: status.hosting && { ...status.hosting, shards: [...status.hosting.shards] },
   };
 }
 
@@ -127,7 +140,19 @@ export function statusFromProto(message: NodeStatusMessage): Decoded<NodeStatus>
     links: readList("links", message.links, limits.linksMax, readLinkReport),
     retired: readList("retired", message.retired, limits.addressesMax, (text, field) => readAddress(field, text)),
     ...(message.hooks.length > 0 && { hooks: readList("hooks", message.hooks, max, readHook) }),
+    ...(message.hosting && { hosting: readHosting("hosting", message.hosting) }),
   }));
+}
+
+function readHosting(field: string, message: HostingReportMessage): HostingReport {
+  return {
+    readiness: readOneOf(`${field}.readiness`, hostingReadiness, message.readiness),
+    shards: readList(`${field}.shards`, message.shards, limits.positionsMax, (shard, at) =>
+      readInteger(at, shard, 0, shardMax),
+    ),
+    vacated: message.vacated,
+    takers: message.takers,
+  };
 }
 
 function readDevice(message: DeviceMessage, field: string): Device {

@@ -18,6 +18,7 @@ interface SchemaShape {
   readonly type: string;
   readonly innerType?: z.ZodType;
   readonly in?: z.ZodType;
+  readonly out?: z.ZodType;
   readonly shape?: Readonly<Record<string, z.ZodType>>;
 }
 
@@ -33,6 +34,9 @@ export function envOverrides(schema: z.ZodType, env: NodeJS.ProcessEnv): EnvOver
 
 function leavesOf(schema: z.ZodType, path: readonly string[]): { path: readonly string[]; type: string }[] {
   const shape = unwrap(schema);
+  // A section with short forms: the whole of it by its own name, or its settings by theirs.
+  if (shape.type === "unknown" && shape.out !== undefined)
+    return [{ path, type: shape.type }, ...leavesOf(shape.out, path)];
   if (shape.shape === undefined || path.length >= sectionDepthMax)
     return path.length > 0 ? [{ path, type: shape.type }] : [];
   return Object.entries(shape.shape).flatMap(([key, value]) => leavesOf(value, [...path, key]));
@@ -43,6 +47,8 @@ function unwrap(schema: z.ZodType): SchemaShape {
   for (let depth = 0; depth < sectionDepthMax; depth++) {
     const inner = shape.innerType ?? (shape.type === "pipe" ? shape.in : undefined);
     if (inner === undefined) break;
+    const { out } = shape;
+    if (inner.def.type === "unknown" && out !== undefined) return { type: "unknown", out };
     shape = inner.def as unknown as SchemaShape;
   }
   return shape;

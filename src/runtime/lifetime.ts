@@ -47,3 +47,14 @@ function stop(name: string, controller: AbortController, log: Logger): void {
   }, graceMs).unref();
   controller.abort();
 }
+
+/**
+ * SIGUSR2: the operator wants this process to give away what others depend on, before he stops it. It goes on; a new start
+ * takes it back. For as long as the process lives.
+ */
+export function onDrainSignal(log: Logger, drain: () => void): void {
+  process.on("SIGUSR2", () => {
+    log.info("told to give everything away");
+    drain();
+  });
+}

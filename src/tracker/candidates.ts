@@ -89,10 +89,11 @@ export function candidatesOf(
   reports: ReadonlyMap<string, PeerReport>,
 ): readonly Candidate[] {
   const gossiping = members.flatMap((member): Candidate[] => {
-    const { name, state, load, roles, labels, characteristics = unstated } = member;
+    const { name, state, load, roles, labels, hosting, characteristics = unstated } = member;
     const tracker = trackerOf(member);
     if (tracker === undefined || (state !== "alive" && state !== "suspect")) return [];
     const report = reports.get(name);
+    const besideAgent = roles.includes("agent");
     return [
       {
         ...tracker,
@@ -101,9 +102,10 @@ export function candidatesOf(
         cpus: characteristics.cpus,
         memoryBytes: characteristics.memoryMiB * bytesPerMiB,
         ...(labels["zone"] !== undefined && { zone: labels["zone"] }),
-        hosting: "ready",
-        besideAgent: roles.includes("agent"),
-        ...(report !== undefined && { caughtUp: caughtUpIn(report) }),
+        hosting,
+        besideAgent,
+        // An agent lives whether its tracker runs or not: of one that does not answer nothing is concluded from time.
+        ...(report !== undefined ? { caughtUp: caughtUpIn(report) } : besideAgent && { caughtUp: [] }),
       },
     ];
   });
@@ -129,11 +131,19 @@ function storable(candidates: readonly Candidate[], holders: ReadonlySet<string>
 }
 
 function trackersToAsk(members: readonly ClusterMember[], current: Assignment | undefined): readonly Tracker[] {
-  const living = members
-    .filter(({ state }) => state === "alive" || state === "suspect")
-    .flatMap((member) => trackerOf(member) ?? []);
+  const living = livingTrackers(members);
   const byName = new Map([...namedBy(current), ...living].map((tracker) => [tracker.name, tracker]));
   return [...byName.values()].slice(0, 2 * candidatesMax);
+}
+
+/** That gossip tells of: also agents that would host one, whose tracker runs once an epoch names it. */
+export function livingTrackers(members: readonly ClusterMember[]): readonly (Tracker & ClusterMember)[] {
+  return members
+    .filter(({ state }) => state === "alive" || state === "suspect")
+    .flatMap((member) => {
+      const tracker = trackerOf(member);
+      return tracker === undefined ? [] : [{ ...member, ...tracker }];
+    });
 }
 
 /** Undefined: it is none, or says of itself what no epoch could name. */

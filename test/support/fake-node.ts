@@ -6,6 +6,7 @@ import { type AgentState, type GatewayState, hasSwitched, type ShardPosition } f
 import {
   emptyStatus,
   type HookReport,
+  type HostingReport,
   type NodeFault,
   type NodeHello,
   type NodeKind,
@@ -37,6 +38,8 @@ export class FakeNode {
   resetsConnections = true;
   /** What the hook comes to; none: it never tells. */
   hookOutcome: HookReport["outcome"] | undefined = "done";
+  /** Of the tracker beside it; none: it hosts none. */
+  hosting: HostingReport | undefined;
   /** Of this run of its process; another one after {@link restart}. */
   boot = 0;
   /** Of this run of its kernel; another one after {@link reboot}. */
@@ -204,6 +207,7 @@ export class FakeNode {
         probesAnswered: this.#probes.get(id)?.answered ?? 0n,
       })),
       hooks: this.#hooks(),
+      ...(this.hosting && { hosting: this.hosting }),
       retired: (gateway?.accepts ?? []).filter(({ retiring }) => retiring).map((accept) => accept.private),
     };
   }

@@ -13,6 +13,7 @@ export function member(name: string, state: ClusterMember["state"] = "alive", in
     load: 0,
     services,
     labels,
+    hosting: "ready",
     characteristics,
     gossip: `${name}:2`,
     incarnation,

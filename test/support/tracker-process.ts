@@ -61,6 +61,11 @@ export class TrackerProcess implements AsyncDisposable {
     this.#process?.kill("SIGCONT");
   }
 
+  /** Tells it to give its shards away. */
+  drain(): void {
+    this.#process?.kill("SIGUSR2");
+  }
+
   async end(how: "SIGKILL" | "SIGTERM"): Promise<number | null> {
     const running = this.#process;
     this.#process = undefined;

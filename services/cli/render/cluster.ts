@@ -7,8 +7,15 @@ import { formatCount } from "./units.ts";
 
 const statePaint: Record<MemberView["state"], Paint> = { alive: "green", suspect: "yellow", dead: "red", left: "dim" };
 
+const hostingPaint: Record<NonNullable<MemberView["hosting"]>, Paint> = {
+  ready: "green",
+  closed: "dim",
+  draining: "yellow",
+};
+
 export function memberJson(view: MemberView): Json {
-  return { name: view.name, roles: [...view.roles], address: view.address, state: view.state, load: view.load };
+  const { name, roles, address, state, load, hosting } = view;
+  return { name, roles: [...roles], address, state, load, ...(hosting !== undefined && { hosting }) };
 }
 
 export function memberTable(views: readonly MemberView[]): Line[] {
@@ -18,8 +25,9 @@ export function memberTable(views: readonly MemberView[]): Line[] {
     view.address,
     paint(view.state, statePaint[view.state]),
     `${Math.round(view.load * 100)}%`,
+    view.hosting === undefined ? "" : paint(view.hosting, hostingPaint[view.hosting]),
   ]);
-  return table(["MEMBER", "ROLES", "ADDRESS", "STATE", "LOAD"], rows, ["LOAD"]);
+  return table(["MEMBER", "ROLES", "ADDRESS", "STATE", "LOAD", "HOSTING"], rows, ["LOAD"]);
 }
 
 export function shardJson(view: ShardView): Json {

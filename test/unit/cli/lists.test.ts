@@ -133,10 +133,13 @@ describe("the cluster", () => {
   };
 
   it("is tables", () => {
-    expect(text(memberTable([member]))).toMatchInlineSnapshot(`
+    expect(
+      text(memberTable([member, { ...member, name: "vm-a", roles: ["agent", "tracker"], hosting: "draining" }])),
+    ).toMatchInlineSnapshot(`
       "
-      MEMBER    ROLES    ADDRESS          STATE    LOAD
-      tracker1  tracker  10.77.0.31:7946  suspect   25%
+      MEMBER    ROLES          ADDRESS          STATE    LOAD  HOSTING
+      tracker1  tracker        10.77.0.31:7946  suspect   25%
+      vm-a      agent tracker  10.77.0.31:7946  suspect   25%  draining
       "
     `);
     expect(
@@ -159,6 +162,7 @@ describe("the cluster", () => {
     expect(JSON.stringify(memberJson(member))).toBe(
       '{"name":"tracker1","roles":["tracker"],"address":"10.77.0.31:7946","state":"suspect","load":0.25}',
     );
+    expect(JSON.stringify(memberJson({ ...member, hosting: "ready" }))).toContain('"load":0.25,"hosting":"ready"}');
     expect(JSON.stringify([shardJson(shard), shardJson({ ...shard, standby: "tracker2" })])).toBe(
       '[{"shard":7,"primary":"tracker1","standby":null,"epoch":2,"lag":0,"flows":12000,"complete":true,"state":"serving","pinned":false},' +
         '{"shard":7,"primary":"tracker1","standby":"tracker2","epoch":2,"lag":0,"flows":12000,"complete":true,"state":"serving","pinned":false}]',

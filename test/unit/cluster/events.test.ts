@@ -86,6 +86,7 @@ describe("the cluster's events", () => {
         load: 0,
         services: { grpc: "t1:1" },
         labels: { zone: "a" },
+        hosting: "ready",
         cpus: 2,
         memoryMiB: 4_096,
         gossip: "t1:2",

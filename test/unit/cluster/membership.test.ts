@@ -35,7 +35,11 @@ async function join(name: string, wish: Wish = {}): Promise<ClusterMembership> {
   return member;
 }
 
-function open(name: string, { resolve, ...section }: Wish = {}): Promise<ClusterMembership> {
+function open(
+  name: string,
+  { resolve, ...section }: Wish = {},
+  loadElsewhere: () => number = () => 0,
+): Promise<ClusterMembership> {
   const parsed = gossipField.parse(section);
   return ClusterMembership.open({
     name,
@@ -44,6 +48,7 @@ function open(name: string, { resolve, ...section }: Wish = {}): Promise<Cluster
     section: parsed,
     log,
     config,
+    loadElsewhere,
     ...(resolve && { resolve }),
   });
 }
@@ -101,6 +106,25 @@ describe("the membership", { timeout: 30_000 }, () => {
     await soon("two at one", () => stateAt(one, "two") === "alive");
     await using never = await open("never", { seeds: [one.self.gossip] });
     expect(never.members()).toEqual([never.self]);
+  });
+
+  it("tells what it offers otherwise than before, also what it was to tell before it joined", async () => {
+    await using one = await join("one");
+    await using two = await open("two", { seeds: [one.self.gossip] });
+    const [roles, services] = [["tracker"] as const, { grpc: "two:7410" }];
+    two.offer({ roles, services, hosting: "draining" });
+    two.join();
+    const atOne = () => one.members().find(({ name }) => name === "two");
+    await soon("two to drain", () => atOne()?.hosting === "draining");
+    two.offer({ roles: [], services: {} });
+    await soon("two to offer nothing", () => atOne()?.roles.length === 0);
+    expect(atOne()).toMatchObject({ state: "alive", hosting: "ready", services: {} });
+  });
+
+  it("is as busy as what works for it in other processes", async () => {
+    await using busy = await open("busy", { load: ["delay"] }, () => 1);
+    busy.join();
+    await soon("its load to be told", () => busy.self.load > 0);
   });
 
   it("tells what holds first, then what changes: a join, a load, a leave", async () => {

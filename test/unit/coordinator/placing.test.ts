@@ -60,3 +60,30 @@ test("a coordinator waits for the first epoch, then gives away what the dead had
   stop.abort();
   await running;
 });
+
+test("a cluster of agents that may host, and of no other trackers, is begun by a coordinator (H10)", async () => {
+  const signal = AbortSignal.timeout(30_000);
+  const stop = new AbortController();
+  const epochs = new SharedEpochs();
+  const hosts = ["vm-a", "vm-b"].map((name) => ({ ...member(name), roles: ["tracker", "agent"] as const }));
+  const peers = { report: async () => undefined, async *rows() {} };
+  const running = placeShards(
+    {
+      ...{
+        name: "c1",
+        shards,
+        epochs: epochs.view(),
+        membership: new Believed("c1", hosts),
+        peers,
+        bus: new MemoryBus(),
+      },
+      ...{ clock: systemClock, log: quietLog, random: () => 0, onMove: () => undefined, beginMs: 20 },
+    },
+    stop.signal,
+  );
+  await waitFor(() => epochs.created.length > 0, { what: "the first epoch", timeoutMs: 20_000, signal });
+  expect(epochs.created[0]?.epoch).toBe(1n);
+  expect(["vm-a", "vm-b"].map((name) => countOf(epochs.created[0], name))).toEqual([shards, shards]);
+  stop.abort();
+  await running;
+});

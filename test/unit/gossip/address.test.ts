@@ -25,6 +25,15 @@ describe("a member's metadata", () => {
     expect(encoded.ok && decodeMetadata(encoded.bytes)).toEqual(metadata);
   });
 
+  it("tell whether it takes shards, and of who does not say so nothing", () => {
+    for (const hosting of ["closed", "draining"] as const) {
+      const encoded = encodeMetadata({ ...metadata, hosting });
+      expect(encoded.ok && decodeMetadata(encoded.bytes)).toEqual({ ...metadata, hosting });
+    }
+    for (const text of ['[1,[1],{},{},"closed"]', "[1,[1],{},{},9]", "[1,[1],{},{}]"])
+      expect(decodeMetadata(new TextEncoder().encode(text)).hosting).toBeUndefined();
+  });
+
   it("larger than 512 bytes are refused with the figure", () => {
     const labels = Object.fromEntries(Array.from({ length: 16 }, (_, index) => [`label${index}`, "x".repeat(40)]));
     expect(encodeMetadata({ ...metadata, labels })).toMatchObject({

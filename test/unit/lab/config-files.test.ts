@@ -55,6 +55,15 @@ describe("configuration of the lab's services", () => {
     });
   });
 
+  it("lets as many agents host a tracker as are asked for, at their first address", () => {
+    const plan = planLab({ ...defaultOptions, hosting: 2 });
+    expect(parse(configOf(plan, "agent-vm-b"))).toMatchObject({
+      hosting: { gossip: { listen: "10.77.0.12:7420", label: "baton" } },
+    });
+    expect(parse(configOf(plan, "agent-vm-c"))).not.toHaveProperty("hosting");
+    expect(agentConfigSchema.safeParse(parse(configOf(plan, "agent-vm-a"))).success).toBe(true);
+  });
+
   it("makes NATS a cluster only where there are several servers", () => {
     expect(configOf(small, "nats1")).not.toContain("cluster");
     expect(configOf(large, "nats2")).toContain('listen: "10.77.0.22:6222"');

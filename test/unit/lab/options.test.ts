@@ -13,6 +13,7 @@ describe("options of a lab", () => {
         coordinators: 1,
         clients: 1,
         nats: 1,
+        hosting: 0,
         mtu: 1500,
         clientMtu: 1500,
       },

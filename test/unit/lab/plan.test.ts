@@ -14,6 +14,7 @@ const large = planLab({
   coordinators: 9,
   clients: 9,
   nats: 9,
+  hosting: 9,
   mtu: 9000,
   clientMtu: 1400,
 });

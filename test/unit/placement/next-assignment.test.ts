@@ -169,6 +169,27 @@ describe("a member that is to stop", () => {
     expect(epochs.current?.holders.every(({ standby }) => standby !== undefined)).toBe(true);
   });
 
+  test("gives up second copies that nobody takes, once the first lacks nothing and stays (P13)", () => {
+    const epochs = settled(2);
+    const leaving = candidate("m2", { hosting: "draining" });
+    const behind = [candidate("m1", { caughtUp: [] }), leaving];
+    epochs.settle(behind);
+    expect(epochs.copies("m2")).toBe(32);
+    epochs.settle([candidate("m1"), leaving, candidate("m3", { state: "suspect" })]);
+    expect(epochs.copies("m2")).toBe(32);
+    epochs.settle([candidate("m1"), leaving]);
+    expect([epochs.copies("m1"), epochs.copies("m2")]).toEqual([32, 0]);
+  });
+
+  test("leaves its copies even where all others are closed, and these take none for it (P13)", () => {
+    const epochs = settled(3);
+    const closed = ["m1", "m2"].map((name) => candidate(name, { hosting: "closed" }));
+    const before = ["m1", "m2"].map((name) => epochs.copies(name));
+    epochs.settle([...closed, candidate("m3", { hosting: "draining" })]);
+    expect(epochs.copies("m3")).toBe(0);
+    expect(["m1", "m2"].map((name) => epochs.copies(name))).toEqual(before);
+  });
+
   test("keeps what it has where there is nobody else", () => {
     const epochs = settled(1);
     expect(epochs.settle([candidate("m1", { hosting: "draining" })])).toEqual([]);

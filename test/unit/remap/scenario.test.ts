@@ -1,6 +1,7 @@
 /** Remaps from request to end, with nodes that have no kernel. Each test reads as what an operator would see. */
 import { describe, expect, it } from "vitest";
 import type { AgentState } from "../../../src/node/state.ts";
+import type { HostingReport } from "../../../src/node/status.ts";
 import type { Remap, RemapPolicy } from "../../../src/remap/remap.ts";
 import { bigintText, type FakeCluster, ip, publicA, publicB, sourceLostMs } from "../../support/fake-cluster.ts";
 import type { FakeNode } from "../../support/fake-node.ts";
@@ -625,6 +626,68 @@ describe("taking the source offline", () => {
     await cluster.created(publicB, "vm-b");
     await cluster.until(() => cluster.remap(id).phase === "completed");
     expect(cluster.remap(id).offline?.outcome).toBe("done");
+  });
+
+  it("waits for the shards of the tracker beside it, and says which and who could take them (R16)", async () => {
+    const { cluster, source, id } = await draining();
+    const hosting = { readiness: "ready", shards: [3, 7], vacated: false, takers: 0 } as const;
+    source.hosting = hosting;
+    expect(source.agentState?.vacate).toBeUndefined();
+    source.close(publicA);
+    await cluster.until(() => source.agentState?.vacate === true);
+    const waits = async (now: Partial<HostingReport>): Promise<string> => {
+      source.hosting = { ...hosting, readiness: "draining", ...now };
+      source.report();
+      await cluster.tick(60_000);
+      await cluster.settle();
+      expect(cluster.remap(id)).toMatchObject({ phase: "finalizing", waitingFor: [{ node: "vm-a" }] });
+      expect(source.agentState?.offline).toBeUndefined();
+      return cluster.remap(id).waitingFor[0]?.what ?? "";
+    };
+    expect(await waits({})).toMatch(/shards 3, 7 away .*no other tracker takes shards: .*before it is taken offline/);
+    const many = Array.from({ length: 20 }, (_, shard) => shard);
+    expect(await waits({ shards: many, takers: 2 })).toMatch(/shards 0, 1, 2, 3, 4, 5, 6, 7 and 12 more away, before/);
+    expect(await waits({ shards: [], takers: 2 })).toMatch(/gets no more shards, before/);
+
+    cluster.lead();
+    cluster.connectAll();
+    await cluster.settle();
+    expect(source.agentState?.vacate).toBe(true);
+    expect(await waits({ takers: 2 })).toMatch(/shards 3, 7 away/);
+
+    source.hookOutcome = undefined;
+    source.hosting = { ...hosting, readiness: "draining", shards: [], vacated: true };
+    source.report();
+    await cluster.until(() => source.agentState?.offline !== undefined);
+    expect(source.agentState?.vacate).toBe(true);
+    source.hookOutcome = "done";
+    source.report();
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    expect(cluster.remap(id).offline?.outcome).toBe("done");
+    await cluster.settle();
+    expect(source.agentState?.vacate).toBeUndefined();
+  });
+
+  it("does not believe a source that has not been told to give its shards away", async () => {
+    const { cluster, source, id } = await draining();
+    source.hosting = { readiness: "ready", shards: [], vacated: false, takers: 1 };
+    source.close(publicA);
+    await cluster.until(() => cluster.remap(id).phase === "finalizing");
+    await cluster.tick(60_000);
+    await cluster.settle();
+    expect(source.agentState?.offline).toBeUndefined();
+    cluster.disconnect(source);
+    await cluster.until(() => cluster.remap(id).phase === "completed", 30);
+    expect(cluster.remap(id).offline).toMatchObject({ outcome: "unheard" });
+  });
+
+  it("leaves it its shards when the address comes back", async () => {
+    const { cluster, source, id } = await draining();
+    source.hosting = { readiness: "ready", shards: [3], vacated: false, takers: 1 };
+    await cluster.remaps.command(id, { kind: "abort", by: "me" }, "me");
+    await cluster.until(() => cluster.remap(id).phase === "completed");
+    await cluster.settle();
+    expect(source.agentState?.vacate).toBeUndefined();
   });
 
   it("is reported as unheard when the source goes down before it can tell", async () => {

@@ -66,6 +66,7 @@ const agent: AgentState = {
     },
   ],
   marks: [{ id: "m1", address: ip("203.0.113.10"), snapshot: true }],
+  vacate: true,
 };
 
 const gateway: GatewayState = {

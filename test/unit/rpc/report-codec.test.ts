@@ -57,6 +57,7 @@ const status: NodeStatus = {
       probesAnswered: 9n,
     },
   ],
+  hosting: { readiness: "draining", shards: [0, 31], vacated: false, takers: 2 },
   retired: [ip("10.77.0.11")],
 };
 

@@ -34,9 +34,21 @@ describe("candidates", () => {
       },
       {
         ...{ name: "t2", endpoint: "t2:1", state: "suspect", load: 0, zone: "a" },
-        ...{ cpus: 2, memoryBytes: 4_096 * mebibyte, hosting: "ready", besideAgent: true },
+        ...{ cpus: 2, memoryBytes: 4_096 * mebibyte, hosting: "ready", besideAgent: true, caughtUp: [] },
       },
     ]);
+  });
+
+  test("take shards or not as they say of themselves", () => {
+    const known = (["ready", "closed", "draining"] as const).map((hosting) => ({ ...member(hosting), hosting }));
+    const found = candidatesOf(known, undefined, new Map());
+    expect(new Map(found.map(({ name, hosting }) => [name, hosting]))).toEqual(
+      new Map([
+        ["ready", "ready"],
+        ["closed", "closed"],
+        ["draining", "draining"],
+      ]),
+    );
   });
 
   test("have caught up with the shards that they serve and of which nothing is missing", () => {

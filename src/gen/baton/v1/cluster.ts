@@ -27,11 +27,11 @@ import {
  *
  *   {"event": "member-dead", "at": "2026-01-31T12:00:00.000Z", "term": 3, "by": "coordinator1", "member": {
  *     "name": "tracker2", "roles": ["tracker"], "address": "10.77.0.32:7410", "state": "dead", "load": 0.14,
- *     "services": {"grpc": "10.77.0.32:7410"}, "labels": {"zone": "a"}, "cpus": 8, "memoryMiB": 16000,
- *     "gossip": "10.77.0.32:7420", "incarnation": 4}}
+ *     "services": {"grpc": "10.77.0.32:7410"}, "labels": {"zone": "a"}, "hosting": "ready", "cpus": 8,
+ *     "memoryMiB": 16000, "gossip": "10.77.0.32:7420", "incarnation": 4}}
  *
  *   member-joined   new, or back after it was dead or had left
- *   member-updated  its address, services or labels are others than before
+ *   member-updated  its address, services, labels or hosting are others than before
  *   member-suspect  it has not answered somebody
  *   member-alive    was suspect, and has shown that it lives
  *   member-dead     it has not: others concluded its death
@@ -39,7 +39,7 @@ import {
  *   members         all of them, in "members" instead of "member"
  *
  * "at" is when the publisher heard of it, "term" the publisher's term as leader, "by" its name. name, roles, address,
- * state and load are those of Member below. cpus and memoryMiB are left out where the member does not tell. The
+ * state, load and hosting are those of Member below; hosting is left out where it is empty there. cpus and memoryMiB are left out where the member does not tell. The
  * incarnation is raised by the member alone; the higher one is the newer word about it.
  *
  * A subscriber can rely on this. The leading coordinator publishes, in the order in which it heard, within about a second.
@@ -136,6 +136,11 @@ export interface Member {
   state: MemberState;
   /** 0 (idle) to 1, in eight levels, at most half a minute old; 0 for agents and gateways. */
   load: number;
+  /**
+   * Of a tracker, or of an agent that may host one: "ready", "closed" (it keeps its shards and takes no more) or "draining"
+   * (it gives all of them away). Empty: it holds no shards.
+   */
+  hosting: string;
 }
 
 export interface ListMembersRequest {
@@ -189,7 +194,7 @@ export interface MoveShardResponse {
 }
 
 function createBaseMember(): Member {
-  return { name: "", roles: [], address: "", state: 0, load: 0 };
+  return { name: "", roles: [], address: "", state: 0, load: 0, hosting: "" };
 }
 
 export const Member: MessageFns<Member> = {
@@ -208,6 +213,9 @@ export const Member: MessageFns<Member> = {
     }
     if (message.load !== 0) {
       writer.uint32(41).double(message.load);
+    }
+    if (message.hosting !== "") {
+      writer.uint32(50).string(message.hosting);
     }
     return writer;
   },
@@ -265,6 +273,14 @@ export const Member: MessageFns<Member> = {
             message.load = reader.double();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.hosting = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -284,6 +300,7 @@ export const Member: MessageFns<Member> = {
       address: isSet(object.address) ? globalThis.String(object.address) : "",
       state: isSet(object.state) ? memberStateFromJSON(object.state) : 0,
       load: isSet(object.load) ? globalThis.Number(object.load) : 0,
+      hosting: isSet(object.hosting) ? globalThis.String(object.hosting) : "",
     };
   },
 
@@ -304,6 +321,9 @@ export const Member: MessageFns<Member> = {
     if (message.load !== 0) {
       obj.load = floatToJson(message.load);
     }
+    if (message.hosting !== "") {
+      obj.hosting = message.hosting;
+    }
     return obj;
   },
 
@@ -317,6 +337,7 @@ export const Member: MessageFns<Member> = {
     message.address = object.address ?? "";
     message.state = object.state ?? 0;
     message.load = object.load ?? 0;
+    message.hosting = object.hosting ?? "";
     return message;
   },
 };

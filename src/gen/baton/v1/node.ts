@@ -229,6 +229,8 @@ export interface AgentState {
    * ended.
    */
   discards: string[];
+  /** This host is to go: the tracker beside the agent gives its shards to others, and takes no more. */
+  vacate: boolean;
 }
 
 /** A public address that this instance holds, is to hold, or still owns flows of. */
@@ -343,6 +345,20 @@ export interface NodeStatus {
   retired: string[];
   /** Present while the state asks for one. */
   hooks: HookReport[];
+  /** Agents that may host a tracker only. */
+  hosting: HostingReport | undefined;
+}
+
+/** The tracker that an agent may host beside itself. */
+export interface HostingReport {
+  /** As the cluster's members are told: "ready", "closed" (it takes no more shards), "draining" (it gives all away). */
+  readiness: string;
+  /** Whose copies are here, or are to be by the newest epoch. */
+  shards: number[];
+  /** It is draining, every member has had the time to hear of that, and no copy is here or to come. */
+  vacated: boolean;
+  /** Other trackers that take shards, as far as is known here; 0 while it is not draining. */
+  takers: number;
 }
 
 /** What came of a command that the host was to run. */
@@ -1275,7 +1291,7 @@ export const DesiredState: MessageFns<DesiredState> = {
 };
 
 function createBaseAgentState(): AgentState {
-  return { fabric: [], probeSource: "", addresses: [], links: [], marks: [], offline: "", discards: [] };
+  return { fabric: [], probeSource: "", addresses: [], links: [], marks: [], offline: "", discards: [], vacate: false };
 }
 
 export const AgentState: MessageFns<AgentState> = {
@@ -1300,6 +1316,9 @@ export const AgentState: MessageFns<AgentState> = {
     }
     for (const v of message.discards) {
       writer.uint32(58).string(v!);
+    }
+    if (message.vacate !== false) {
+      writer.uint32(64).bool(message.vacate);
     }
     return writer;
   },
@@ -1373,6 +1392,14 @@ export const AgentState: MessageFns<AgentState> = {
             message.discards.push(reader.string());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.vacate = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1400,6 +1427,7 @@ export const AgentState: MessageFns<AgentState> = {
       marks: globalThis.Array.isArray(object?.marks) ? object.marks.map((e: any) => MarkRequest.fromJSON(e)) : [],
       offline: isSet(object.offline) ? globalThis.String(object.offline) : "",
       discards: globalThis.Array.isArray(object?.discards) ? object.discards.map((e: any) => globalThis.String(e)) : [],
+      vacate: isSet(object.vacate) ? globalThis.Boolean(object.vacate) : false,
     };
   },
 
@@ -1426,6 +1454,9 @@ export const AgentState: MessageFns<AgentState> = {
     if (message.discards?.length) {
       obj.discards = message.discards;
     }
+    if (message.vacate !== false) {
+      obj.vacate = message.vacate;
+    }
     return obj;
   },
 
@@ -1441,6 +1472,7 @@ export const AgentState: MessageFns<AgentState> = {
     message.marks = object.marks?.map((e) => MarkRequest.fromPartial(e)) || [];
     message.offline = object.offline ?? "";
     message.discards = object.discards?.map((e) => e) || [];
+    message.vacate = object.vacate ?? false;
     return message;
   },
 };
@@ -2684,6 +2716,7 @@ function createBaseNodeStatus(): NodeStatus {
     links: [],
     retired: [],
     hooks: [],
+    hosting: undefined,
   };
 }
 
@@ -2715,6 +2748,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     for (const v of message.hooks) {
       HookReport.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.hosting !== undefined) {
+      HostingReport.encode(message.hosting, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -2804,6 +2840,14 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.hooks.push(HookReport.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.hosting = HostingReport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2827,6 +2871,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
       links: globalThis.Array.isArray(object?.links) ? object.links.map((e: any) => LinkReport.fromJSON(e)) : [],
       retired: globalThis.Array.isArray(object?.retired) ? object.retired.map((e: any) => globalThis.String(e)) : [],
       hooks: globalThis.Array.isArray(object?.hooks) ? object.hooks.map((e: any) => HookReport.fromJSON(e)) : [],
+      hosting: isSet(object.hosting) ? HostingReport.fromJSON(object.hosting) : undefined,
     };
   },
 
@@ -2859,6 +2904,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     if (message.hooks?.length) {
       obj.hooks = message.hooks.map((e) => HookReport.toJSON(e));
     }
+    if (message.hosting !== undefined) {
+      obj.hosting = HostingReport.toJSON(message.hosting);
+    }
     return obj;
   },
 
@@ -2878,6 +2926,140 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.links = object.links?.map((e) => LinkReport.fromPartial(e)) || [];
     message.retired = object.retired?.map((e) => e) || [];
     message.hooks = object.hooks?.map((e) => HookReport.fromPartial(e)) || [];
+    message.hosting = (object.hosting !== undefined && object.hosting !== null)
+      ? HostingReport.fromPartial(object.hosting)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHostingReport(): HostingReport {
+  return { readiness: "", shards: [], vacated: false, takers: 0 };
+}
+
+export const HostingReport: MessageFns<HostingReport> = {
+  encode(message: HostingReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.readiness !== "") {
+      writer.uint32(10).string(message.readiness);
+    }
+    if (message.shards.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.shards) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.vacated !== false) {
+      writer.uint32(24).bool(message.vacated);
+    }
+    if (message.takers !== 0) {
+      writer.uint32(32).uint32(message.takers);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostingReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostingReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.readiness = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.shards.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.shards.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.vacated = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.takers = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostingReport {
+    return {
+      readiness: isSet(object.readiness) ? globalThis.String(object.readiness) : "",
+      shards: globalThis.Array.isArray(object?.shards) ? object.shards.map((e: any) => globalThis.Number(e)) : [],
+      vacated: isSet(object.vacated) ? globalThis.Boolean(object.vacated) : false,
+      takers: isSet(object.takers) ? globalThis.Number(object.takers) : 0,
+    };
+  },
+
+  toJSON(message: HostingReport): unknown {
+    const obj: any = {};
+    if (message.readiness !== "") {
+      obj.readiness = message.readiness;
+    }
+    if (message.shards?.length) {
+      obj.shards = message.shards.map((e) => Math.round(e));
+    }
+    if (message.vacated !== false) {
+      obj.vacated = message.vacated;
+    }
+    if (message.takers !== 0) {
+      obj.takers = Math.round(message.takers);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostingReport>, I>>(base?: I): HostingReport {
+    return HostingReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostingReport>, I>>(object: I): HostingReport {
+    const message = createBaseHostingReport();
+    message.readiness = object.readiness ?? "";
+    message.shards = object.shards?.map((e) => e) || [];
+    message.vacated = object.vacated ?? false;
+    message.takers = object.takers ?? 0;
     return message;
   },
 };

@@ -462,7 +462,7 @@ export const ErrorCode = {
    * who answers as `leader`: who knows an older epoch asks for the assignment anew.
    */
   SHARD_MOVED: 29,
-  /** UNKNOWN_MEMBER - No member of that name answers. */
+  /** UNKNOWN_MEMBER - No member of that name answers, or it gives its shards away. */
   UNKNOWN_MEMBER: 30,
   /** NOTHING_TO_MOVE - The shard is there already, or is not pinned. */
   NOTHING_TO_MOVE: 31,
