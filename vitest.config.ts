@@ -7,7 +7,10 @@ if (Number(process.versions.node.split(".")[0]) < nodeMajor)
     `baton runs on Node ${nodeMajor}, and this is ${process.version}: use  npm test , or put node_modules/.bin first on PATH`,
   );
 
-/** Minutes each: chaos in every phase, figures with 100,000 flows, rules taken out of the gossip, datagrams by the million. `npm run soak` runs them. */
+/**
+ * Minutes each: chaos in every phase, figures with 100,000 flows, clusters of trackers that grow, are cut apart or over-loaded,
+ * rules taken out of the gossip, datagrams by the million. `npm run soak` runs them.
+ */
 const long = [
   "test/system/away.test.ts",
   "test/system/many-flows*.test.ts",
