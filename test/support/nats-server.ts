@@ -14,6 +14,7 @@ const startTimeoutMs = 10_000;
 export const natsServerInstalled = spawnSync("nats-server", ["--version"]).status === 0;
 
 export async function startNatsServer(host = "127.0.0.1"): Promise<TestNatsServer> {
+  if (!natsServerInstalled) throw new Error("nats-server is not installed; run `npm run setup`");
   const directory = await mkdtemp(join(tmpdir(), "baton-nats-"));
   const server = new TestNatsServer(directory, host, await freePort());
   await server.start();
