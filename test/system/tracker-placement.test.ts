@@ -32,7 +32,7 @@ function copiesIn({ epochs }: TrackerCluster): string[] {
   );
 }
 
-test("trackers give shards to one that joins, keep them when it is restarted, take them when it is killed, and lose nothing (P5, P10, P13)", {
+test("trackers give shards to one that joins, keep them when it is restarted, take them when it is killed, and lose nothing (P5, P10, P14)", {
   timeout: timeoutMs,
 }, async () => {
   const signal = AbortSignal.timeout(timeoutMs - 10_000);

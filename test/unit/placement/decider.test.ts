@@ -39,7 +39,7 @@ describe("a member that decides", () => {
     expect(countOf(next, "m3")).toBe(0);
   });
 
-  test("leaves the shards of whom has left where they are for half a minute, and moves nothing if it is back by then (P13)", () => {
+  test("leaves the shards of whom has left where they are for half a minute, and moves nothing if it is back by then (P14)", () => {
     const members = candidates(3);
     const left = members.map((member) => (member.name === "m3" ? { ...member, state: "left" as const } : member));
     const decider = begun(members);
@@ -52,7 +52,7 @@ describe("a member that decides", () => {
     expect(countOf(next, "m3")).toBe(0);
   });
 
-  test("promotes nobody who has left, and waits for nobody who has left to stop (P13)", () => {
+  test("promotes nobody who has left, and waits for nobody who has left to stop (P14)", () => {
     const members = candidates(3);
     const leaves = (name: string, rest: Partial<Candidate> = {}): Candidate[] =>
       members.map((member) => (member.name === name ? { ...member, state: "left", ...rest } : member));

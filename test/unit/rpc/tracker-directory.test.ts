@@ -144,7 +144,7 @@ describe("a client of the trackers", () => {
   });
 
   test.each(["alone", "with others"])(
-    "asks %s for the assignment again after a holder was silent for all the time of a call (L6)",
+    "asks %s for the assignment again after a holder was silent for all the time of a call (L7)",
     async (how) => {
       const [t1, t2, t3] = all();
       for (const tracker of [t2, t3]) tracker.believe(1n, t1);

@@ -64,7 +64,7 @@ describe("candidates", () => {
     ]);
   });
 
-  test("are also holders that have left, for they may be back; others that have left are not (P13)", () => {
+  test("are also holders that have left, for they may be back; others that have left are not (P14)", () => {
     const known = [member("t1"), member("t2", "left"), member("t3", "left")];
     const found = candidatesOf(known, epochOf("t1", "t2"), new Map());
     expect(found.map(({ name, state }) => [name, state])).toEqual([
