@@ -7,7 +7,11 @@ if (Number(process.versions.node.split(".")[0]) < nodeMajor)
     `baton runs on Node ${nodeMajor}, and this is ${process.version}: use  npm test , or put node_modules/.bin first on PATH`,
   );
 
-/** A minute or more each: chaos in every phase, a tracker that comes, dies and goes beside an agent, figures with 100,000 flows, rules taken out of the gossip, datagrams by the million. `npm run soak` runs them. */
+/**
+ * Minutes each: chaos in every phase, figures with 100,000 flows, clusters of trackers that grow, are cut apart or over-loaded,
+ * a tracker that comes, dies and goes beside an agent, rules taken out of the gossip, datagrams by the million. `npm run soak` runs
+ * them.
+ */
 const long = [
   "test/system/away.test.ts",
   "test/system/many-flows*.test.ts",

@@ -11,8 +11,8 @@ export interface Candidate {
   readonly name: string;
   /** host:port or unix:PATH */
   readonly endpoint: string;
-  /** Who is dead or has left is no candidate. */
-  readonly state: "alive" | "suspect";
+  /** `left`: it holds shards, and said that it goes; it may be back soon. Who is dead is no candidate. */
+  readonly state: "alive" | "suspect" | "left";
   /** 0 to 1; gossip knows it to an eighth. */
   readonly load: number;
   readonly cpus: number;

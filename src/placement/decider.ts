@@ -21,6 +21,11 @@ export interface DeciderOptions {
 const quietMs = 3_000;
 /** How long a holder that was never seen is taken for one that gossip has not told of yet. */
 const unseenMs = 60_000;
+/**
+ * How long who has left keeps its copies, for which it is suspect: a restart takes seconds, and then nothing need be copied.
+ * Meanwhile the other copies answer.
+ */
+const returnMs = 30_000;
 /** Names that are remembered; a cluster has far fewer members. */
 const seenMax = 4_096;
 /** How long a contradicted member leaves the gone where they are; doubled each time, up to the maximum. */
@@ -37,6 +42,7 @@ export class Decider {
   #current: Assignment | undefined;
   #epochAtMs: number | undefined;
   readonly #unseenSinceMs = new Map<string, number>();
+  readonly #leftSinceMs = new Map<string, number>();
   #changedMs = 0;
   /** The longest unseen first. */
   readonly #seen = new Set<string>();
@@ -55,7 +61,8 @@ export class Decider {
   }
 
   /** To be called now and then also when nothing has changed: that a load lasts is seen by nothing else. */
-  members(candidates: readonly Candidate[], nowMs: number): void {
+  members(told: readonly Candidate[], nowMs: number): void {
+    const candidates = this.#expected(told, nowMs);
     if (!isSame(candidates, this.#candidates)) this.#changedMs = nowMs;
     this.#candidates = candidates;
     const { overloadedMs } = this.#options.policy ?? defaultPolicy;
@@ -98,6 +105,20 @@ export class Decider {
       heldSinceMs: this.#heldSinceMs,
       reliefs: this.#reliefsAtMs.filter((atMs) => nowMs - atMs < reliefForgottenMs).length,
       policy,
+    });
+  }
+
+  /** Without those who have left for good. */
+  #expected(told: readonly Candidate[], nowMs: number): readonly Candidate[] {
+    const left = new Set(told.filter(({ state }) => state === "left").map(({ name }) => name));
+    for (const name of left) if (!this.#leftSinceMs.has(name)) this.#leftSinceMs.set(name, nowMs);
+    for (const name of [...this.#leftSinceMs.keys()]) if (!left.has(name)) this.#leftSinceMs.delete(name);
+    return told.flatMap((candidate): Candidate[] => {
+      const { name, hosting } = candidate;
+      if (!left.has(name)) return [candidate];
+      const isBackSoon = hosting !== "draining" && nowMs - (this.#leftSinceMs.get(name) ?? nowMs) < returnMs;
+      // It can't be promoted: whatever its copies lack, it is away.
+      return isBackSoon ? [{ ...candidate, state: "suspect", caughtUp: [] }] : [];
     });
   }
 

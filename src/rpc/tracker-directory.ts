@@ -172,7 +172,6 @@ export class TrackerDirectory implements Disposable {
         bounds.signal.throwIfAborted();
         const received = fromServiceError(error);
         if (!mayMend(received) || leftMs(bounds) < againMs) throw error;
-        if (received.code !== "SHARD_MOVED") this.#assignment = undefined;
       }
       await sleep(againMs, bounds.signal);
     }
@@ -205,6 +204,8 @@ export class TrackerDirectory implements Disposable {
     } catch (error) {
       bounds.signal.throwIfAborted();
       if (!isUnreachable(fromServiceError(error))) throw error;
+      // Others may hold the shard by now. Whoever can't be reached does not say so, and silence may have taken all the time.
+      if (this.#newest?.epoch === assignment.epoch) this.#assignment = undefined;
       const others = [...this.#known()].filter((endpoint) => !asked.has(endpoint)).slice(0, othersMax);
       const giver = await this.#findGiver(shard, assignment.epoch, others, bounds);
       if (giver === undefined) throw error;

@@ -88,10 +88,11 @@ export function candidatesOf(
   current: Assignment | undefined,
   reports: ReadonlyMap<string, PeerReport>,
 ): readonly Candidate[] {
+  const holders = new Set(namedBy(current).map(({ name }) => name));
   const gossiping = members.flatMap((member): Candidate[] => {
     const { name, state, load, roles, labels, hosting, characteristics = unstated } = member;
     const tracker = trackerOf(member);
-    if (tracker === undefined || (state !== "alive" && state !== "suspect")) return [];
+    if (tracker === undefined || state === "dead" || (state === "left" && !holders.has(name))) return [];
     const report = reports.get(name);
     const besideAgent = roles.includes("agent");
     return [
@@ -110,7 +111,7 @@ export function candidatesOf(
     ];
   });
   // Where gossip knows no tracker, it says nothing about who is gone either.
-  if (gossiping.length === 0) return [];
+  if (gossiping.every(({ state }) => state === "left")) return [];
   const told = new Set(gossiping.map(({ name }) => name));
   const answering = namedBy(current).flatMap((tracker): Candidate[] => {
     const report = reports.get(tracker.name);
@@ -118,7 +119,7 @@ export function candidatesOf(
     const size = { cpus: unstated.cpus, memoryBytes: unstated.memoryMiB * bytesPerMiB };
     return [{ ...tracker, ...size, state: "suspect", load: 0, hosting: "closed", caughtUp: caughtUpIn(report) }];
   });
-  return storable([...gossiping, ...answering], new Set(namedBy(current).map(({ name }) => name)));
+  return storable([...gossiping, ...answering], holders);
 }
 
 /** What an epoch's record can name: so many, no endpoint twice. Who holds shards goes before who does not. */

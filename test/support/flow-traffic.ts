@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { Bus } from "../../src/bus/bus.ts";
 import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
 import type { IpAddress } from "../../src/flow/address.ts";
-import { type Flow, flowKeyText } from "../../src/flow/flow.ts";
+import { type Flow, type FlowKey, flowKeyText } from "../../src/flow/flow.ts";
 import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
 import type { ShardPosition } from "../../src/node/state.ts";
 import type { TrackerClient } from "../../src/rpc/tracker-client.ts";
@@ -21,10 +21,34 @@ export interface TrafficOptions {
   readonly eventsPerSecond: number;
 }
 
+/** What somebody should know, and from where in the event stream on. */
+export interface Oracle {
+  readonly flows: ReadonlyMap<string, Flow>;
+  /** Where the stream stands when all that was told so far is in it. */
+  barrier(signal: AbortSignal): Promise<ShardPosition[]>;
+}
+
+/** All that these instances have told, of different flows. */
+export function together(instances: readonly Oracle[]): Oracle {
+  return {
+    get flows() {
+      return new Map(instances.flatMap(({ flows }) => [...flows]));
+    },
+    barrier: async (signal) => (await Promise.all(instances.map((it) => it.barrier(signal)))).flat(),
+  };
+}
+
 /** An instance whose flows open, change and end all the time, as far as the tracker can tell. */
-export class Traffic implements AsyncDisposable {
+export class Traffic implements Oracle, AsyncDisposable {
   readonly flows = new Map<string, Flow>();
+  /** Open, and never to end. */
+  readonly lasting: FlowKey[] = [];
+  /** Each was there once, and never will be again. */
+  readonly ended: FlowKey[] = [];
   events = 0;
+  /** It hears no request for a snapshot until it is told to {@link hear}. */
+  isDeaf = false;
+  readonly #unheard = new Set<number>();
   readonly #options: TrafficOptions;
   readonly #publisher: FlowPublisher;
   #next = 0;
@@ -37,8 +61,10 @@ export class Traffic implements AsyncDisposable {
       shards: options.shards,
       boot: randomBytes(16),
       flush: { ...defaultFlushLimits, windowMinMs: 10 },
-      onSnapshotNeeded: (shard) =>
-        void this.#publisher.snapshotShard(shard, this.flows.values()).catch(() => undefined),
+      onSnapshotNeeded: (shard) => {
+        if (this.isDeaf) this.#unheard.add(shard);
+        else this.#snapshot(shard);
+      },
       onError: () => undefined,
     });
   }
@@ -54,7 +80,17 @@ export class Traffic implements AsyncDisposable {
     }
   }
 
-  /** Where the stream stands when all that was told so far is in it. */
+  get instance(): string {
+    return this.#options.instance;
+  }
+
+  /** From now on, and what was asked meanwhile. */
+  hear(): void {
+    this.isDeaf = false;
+    for (const shard of this.#unheard) this.#snapshot(shard);
+    this.#unheard.clear();
+  }
+
   async barrier(signal: AbortSignal): Promise<ShardPosition[]> {
     const { addresses } = this.#options;
     return (await Promise.all(addresses.map((address) => this.#publisher.barrier("mark", address, signal)))).flat();
@@ -62,6 +98,11 @@ export class Traffic implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#publisher.close();
+  }
+
+  #snapshot(shard: number): void {
+    // One that fails is asked for again.
+    void this.#publisher.snapshotShard(shard, this.flows.values()).catch(() => undefined);
   }
 
   /** A flow in turn: it opens, is established, and two of three end. */
@@ -76,23 +117,25 @@ export class Traffic implements AsyncDisposable {
       const flow = this.flows.get(flowKeyText(key));
       if (flow === undefined) throw new Error("a flow that was not opened");
       this.flows.delete(flowKeyText(key));
+      this.ended.push(key);
       this.#publisher.change({ ...flow, state: "closed" });
       return;
     }
     const flow = flowOf(0, instance, stage === 0 ? "half-open" : "open", { key });
     this.flows.set(flowKeyText(key), flow);
+    if (stage === 1 && number % 3 === 0) this.lasting.push(key);
     this.#publisher.change(flow);
   }
 }
 
 /** What is wrong between the oracle and what the trackers say; empty: nothing is lost, nothing too much. */
 export async function compareWithTrackers(
-  traffic: Traffic,
+  oracle: Oracle,
   addresses: readonly IpAddress[],
   client: TrackerClient,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const atLeast = await traffic.barrier(signal);
+  const atLeast = await oracle.barrier(signal);
   const outcome = await client.barrier(atLeast, { deadlineMs: 30_000, signal });
   if (!outcome.reached) return [`shards ${outcome.behind.join(", ")} have not reached the barrier`];
   const known = new Map<string, Flow>();
@@ -100,18 +143,20 @@ export async function compareWithTrackers(
     for await (const page of client.list({ address, atLeast }, { signal, deadlineMs: 20_000 }))
       for (const flow of page) known.set(flowKeyText(flow.key), flow);
   const wrong: string[] = [];
-  for (const [text, flow] of traffic.flows) {
+  const { flows } = oracle;
+  for (const [text, flow] of flows) {
     const found = known.get(text);
     if (found === undefined) wrong.push(`lost: ${text}`);
+    else if (found.owner !== flow.owner) wrong.push(`of ${found.owner} instead of ${flow.owner}: ${text}`);
     else if (found.state !== flow.state) wrong.push(`${found.state} instead of ${flow.state}: ${text}`);
   }
-  for (const text of known.keys()) if (!traffic.flows.has(text)) wrong.push(`phantom: ${text}`);
+  for (const text of known.keys()) if (!flows.has(text)) wrong.push(`phantom: ${text}`);
   // Shards of which nobody has spoken may still be coming back to the stream.
   const count = () => client.count({ atLeast }, { signal, deadlineMs: completeWithinMs });
   const what = "the shards to be complete";
   await waitFor(async () => (await count()).complete, { signal, timeoutMs: completeWithinMs, what });
   const { counts } = await count();
-  const counted = counts.reduce((sum, { flows }) => sum + flows, 0);
-  if (counted !== traffic.flows.size) wrong.push(`${counted} flows are counted instead of ${traffic.flows.size}`);
+  const counted = counts.reduce((sum, each) => sum + each.flows, 0);
+  if (counted !== flows.size) wrong.push(`${counted} flows are counted instead of ${flows.size}`);
   return wrong;
 }

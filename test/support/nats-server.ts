@@ -13,32 +13,39 @@ const startTimeoutMs = 10_000;
 
 export const natsServerInstalled = spawnSync("nats-server", ["--version"]).status === 0;
 
-export async function startNatsServer(): Promise<TestNatsServer> {
+export async function startNatsServer(host = "127.0.0.1"): Promise<TestNatsServer> {
+  if (!natsServerInstalled) throw new Error("nats-server is not installed; run `npm run setup`");
   const directory = await mkdtemp(join(tmpdir(), "baton-nats-"));
-  const server = new TestNatsServer(directory, await freePort());
+  const server = new TestNatsServer(directory, host, await freePort());
   await server.start();
   return server;
 }
 
 export class TestNatsServer implements AsyncDisposable {
+  readonly host: string;
   readonly port: number;
   readonly #directory: string;
   #process: ChildProcess | undefined;
 
-  constructor(directory: string, port: number) {
+  constructor(directory: string, host: string, port: number) {
+    this.host = host;
     this.#directory = directory;
     this.port = port;
   }
 
   get servers(): string[] {
-    return [`127.0.0.1:${this.port}`];
+    return [`${this.host}:${this.port}`];
   }
 
   async start(): Promise<void> {
-    const args = ["-a", "127.0.0.1", "-p", String(this.port), "-js", "-sd", this.#directory];
+    const args = ["-a", this.host, "-p", String(this.port), "-js", "-sd", this.#directory];
     this.#process = spawn("nats-server", args, { stdio: "ignore" });
     const signal = AbortSignal.timeout(startTimeoutMs);
-    await waitFor(() => accepts(this.port), { signal, timeoutMs: startTimeoutMs, what: "nats-server to listen" });
+    await waitFor(() => accepts(this.host, this.port), {
+      signal,
+      timeoutMs: startTimeoutMs,
+      what: "nats-server to listen",
+    });
   }
 
   /** SIGKILL: as when the machine's power fails, but for what the kernel had taken already. */
@@ -70,8 +77,8 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
+async function accepts(host: string, port: number): Promise<boolean> {
+  const socket = connect(port, host);
   try {
     await once(socket, "connect");
     return true;

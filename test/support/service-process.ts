@@ -12,23 +12,28 @@ const linesMax = 2_000;
 export class ServiceProcess implements AsyncDisposable {
   readonly #directory: string;
   readonly #kind: string;
+  readonly #inside: readonly string[];
   #process: ChildProcess | undefined;
   /** What it has written, a line each. */
   readonly output: string[] = [];
 
-  private constructor(kind: string, directory: string) {
+  private constructor(kind: string, directory: string, inside: readonly string[]) {
+    this.#inside = inside;
     this.#kind = kind;
     this.#directory = directory;
   }
 
-  static async create(kind: string, config: object): Promise<ServiceProcess> {
+  /** `inside`: what it is run by, as `ip netns exec …`. */
+  static async create(kind: string, config: object, inside: readonly string[] = []): Promise<ServiceProcess> {
     const directory = await mkdtemp(join(tmpdir(), `baton-${kind}-`));
     await writeFile(join(directory, "config.yaml"), stringify(config));
-    return new ServiceProcess(kind, directory);
+    return new ServiceProcess(kind, directory, inside);
   }
 
   start(): void {
-    const child = spawn(process.execPath, [program, this.#kind, "--config", join(this.#directory, "config.yaml")]);
+    const service = [process.execPath, program, this.#kind, "--config", join(this.#directory, "config.yaml")];
+    const [command = process.execPath, ...args] = [...this.#inside, ...service];
+    const child = spawn(command, args);
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (text: string) => {
         this.output.push(...text.split("\n").filter((line) => line !== ""));

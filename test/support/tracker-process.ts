@@ -1,7 +1,7 @@
 /** Trackers in processes of their own, for tests that kill them. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { waitFor } from "../../src/runtime/retry.ts";
@@ -9,26 +9,46 @@ import { freePort } from "./nats-server.ts";
 import type { TestDirectory } from "./tracker.ts";
 
 const startTimeoutMs = 30_000;
-const settleMs = 500;
+const defaultSettleMs = 500;
+
+export interface ProcessOptions {
+  readonly name: string;
+  readonly endpoint: string;
+  readonly socket: string;
+  readonly admin: string;
+  readonly data: string;
+  readonly configFile: string;
+  /** What it is run by: `ip netns exec …`. */
+  readonly inside: readonly string[];
+}
 
 export class TrackerProcess implements AsyncDisposable {
   readonly name: string;
   readonly endpoint: string;
-  readonly adminPort: number;
-  readonly #configFile: string;
+  /** Where it answers this machine, whatever its network. */
+  readonly socket: string;
+  /** host:port */
+  readonly admin: string;
+  /** Directory of its database. */
+  readonly data: string;
+  readonly #options: ProcessOptions;
   readonly #lines: string[] = [];
   #process: ChildProcess | undefined;
 
-  constructor(name: string, endpoint: string, adminPort: number, configFile: string) {
-    this.name = name;
-    this.endpoint = endpoint;
-    this.adminPort = adminPort;
-    this.#configFile = configFile;
+  constructor(options: ProcessOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.endpoint = options.endpoint;
+    this.socket = options.socket;
+    this.admin = options.admin;
+    this.data = options.data;
   }
 
   async start(): Promise<void> {
     const script = fileURLToPath(new URL("../system/tracker.process.ts", import.meta.url));
-    const started = spawn(process.execPath, [script, this.#configFile], { stdio: ["ignore", "pipe", "inherit"] });
+    const { inside, configFile } = this.#options;
+    const [program = process.execPath, ...args] = [...inside, process.execPath, script, configFile];
+    const started = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
     started.stdout.on("data", (data: Buffer) => this.#lines.push(data.toString()));
     this.#process = started;
     await this.ready();
@@ -41,11 +61,17 @@ export class TrackerProcess implements AsyncDisposable {
   }
 
   async metric(name: string): Promise<number> {
-    const text = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
+    const text = await (await fetch(`http://${this.admin}/metrics`)).text();
     const values = [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, "gm"))].map(([, value]) =>
       Number(value),
     );
     return values.reduce((sum, value) => sum + value, 0);
+  }
+
+  /** As when its machine is replaced: whatever it has stored is gone. */
+  async lose(): Promise<void> {
+    await this.end("SIGKILL");
+    await rm(this.data, { recursive: true, force: true });
   }
 
   log(): string {
@@ -82,7 +108,7 @@ export class TrackerProcess implements AsyncDisposable {
 
   async #isReady(): Promise<boolean> {
     try {
-      return (await fetch(`http://127.0.0.1:${this.adminPort}/readyz`)).ok;
+      return (await fetch(`http://${this.admin}/readyz`)).ok;
     } catch {
       return false;
     }
@@ -96,28 +122,38 @@ export interface TrackersOptions {
   readonly listed?: readonly string[];
   /** Section of its configuration. */
   readonly gossip?: object;
+  /** How long instances that nobody knows of have to answer. */
+  readonly settleMs?: number;
+  /** Name → where others reach it; by default a socket in the directory. Its own one is at `host`. */
+  readonly endpointOf?: (name: string) => string;
+  /** Address that it listens at for its figures. */
+  readonly host?: string;
+  readonly inside?: readonly string[];
 }
 
 /** Configured and not started; its data are in the directory. */
 export async function trackerProcess(
   directory: TestDirectory,
   name: string,
-  { servers, shards = 32, listed = [name], gossip }: TrackersOptions,
+  options: TrackersOptions,
 ): Promise<TrackerProcess> {
-  const endpointOf = (of: string): string => `unix:${join(directory.path, `${of}.sock`)}`;
-  const adminPort = await freePort();
+  const { servers, shards = 32, listed = [name], gossip, settleMs = defaultSettleMs } = options;
+  const { host = "127.0.0.1", inside = [] } = options;
+  const socketOf = (of: string): string => `unix:${join(directory.path, `${of}.sock`)}`;
+  const { endpointOf = socketOf } = options;
+  const [endpoint, admin, data] = [endpointOf(name), `${host}:${await freePort()}`, join(directory.path, name)];
   const configFile = join(directory.path, `${name}.yaml`);
   const config = {
     name,
-    listen: [endpointOf(name)],
+    listen: [...new Set([endpoint, socketOf(name)])],
     trackers: [...new Set([...listed, name])].map((of) => ({ name: of, endpoint: endpointOf(of) })),
     nats: { servers },
-    dataDirectory: join(directory.path, name),
+    dataDirectory: data,
     shards,
     rebuild: { settleMs },
     ...(gossip !== undefined && { gossip }),
-    admin: { listen: `127.0.0.1:${adminPort}` },
+    admin: { listen: admin },
   };
   await writeFile(configFile, JSON.stringify(config));
-  return new TrackerProcess(name, endpointOf(name), adminPort, configFile);
+  return new TrackerProcess({ name, endpoint, socket: socketOf(name), admin, data, configFile, inside });
 }

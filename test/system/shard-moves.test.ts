@@ -12,7 +12,7 @@ import { waitFor } from "../../src/runtime/retry.ts";
 import type { ReplicaPhase } from "../../src/tracker/life.ts";
 import { compareWithTrackers, Traffic } from "../support/flow-traffic.ts";
 import { ip } from "../support/flows.ts";
-import { natsServerInstalled, startNatsServer, type TestNatsServer } from "../support/nats-server.ts";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.ts";
 import { type TestDirectory, temporaryDirectory } from "../support/tracker.ts";
 import { type TrackerProcess, trackerProcess } from "../support/tracker-process.ts";
 
@@ -79,7 +79,6 @@ describe("shards of trackers on NATS", () => {
   };
 
   beforeEach(async () => {
-    if (!natsServerInstalled) throw new Error("nats-server is not installed; run `npm run setup`");
     nats = await startNatsServer();
     directory = await temporaryDirectory();
     trackers = new Map();

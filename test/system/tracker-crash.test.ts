@@ -11,7 +11,7 @@ import { TrackerPeers } from "../../src/rpc/tracker-peers.ts";
 import { waitFor } from "../../src/runtime/retry.ts";
 import { compareWithTrackers, Traffic } from "../support/flow-traffic.ts";
 import { ip } from "../support/flows.ts";
-import { natsServerInstalled, startNatsServer, type TestNatsServer } from "../support/nats-server.ts";
+import { startNatsServer, type TestNatsServer } from "../support/nats-server.ts";
 import { type TestDirectory, temporaryDirectory } from "../support/tracker.ts";
 import { type TrackerProcess, trackerProcess } from "../support/tracker-process.ts";
 
@@ -30,7 +30,6 @@ describe("a tracker on NATS and LevelDB", () => {
   let client: TrackerClient;
 
   beforeEach(async () => {
-    if (!natsServerInstalled) throw new Error("nats-server is not installed; run `npm run setup`");
     nats = await startNatsServer();
     directory = await temporaryDirectory();
     tracker = await trackerProcess(directory, "tracker1", { servers: nats.servers });

@@ -27,6 +27,8 @@ export interface Copies {
   /** From then on the member counts as caught up where its {@link Member.caughtUp} says so. */
   give(member: Member, shard: number): void;
   take(member: Member, shard: number): void;
+  /** The member is back with the copy that it had. */
+  resume(member: Member, shard: number): void;
 }
 
 export interface Epoch {
@@ -47,7 +49,7 @@ const standbyCost = 0.5;
 export class Member {
   readonly name: string;
   readonly zone: string;
-  readonly decider: Decider;
+  decider: Decider;
   /** Of others, as far as told. */
   readonly view = new Map<string, Candidate>();
   readonly caughtUp = new Set<number>();
@@ -76,7 +78,11 @@ export class SimulatedCluster {
   nowMs = 0;
   onEpoch: (epoch: Epoch) => void = () => {};
   /** Without content: copies that take their time. */
-  copies: Copies = { give: (member, shard) => this.#catchUp(member, shard), take: () => {} };
+  copies: Copies = {
+    give: (member, shard) => this.#catchUp(member, shard),
+    take: () => {},
+    resume: (member, shard) => this.#catchUp(member, shard),
+  };
   readonly #heap = new EventHeap<() => void>();
   readonly #random: Random;
   readonly #wanted: Wanted;
@@ -122,6 +128,23 @@ export class SimulatedCluster {
     for (const other of this.alive) this.#lose(other, member, how);
   }
 
+  /** Its process ends, and is back later with its copies, and with nothing of what it remembered. */
+  restart(name: string, awayMs: number): void {
+    const member = this.members.get(name);
+    if (member === undefined) return;
+    this.end(name, "leave");
+    this.after(awayMs, () => {
+      member.isAlive = true;
+      member.decider = new Decider({ shards: this.#wanted.shards });
+      member.known = 0n;
+      member.view.clear();
+      member.caughtUp.clear();
+      for (const shard of member.held) this.copies.resume(member, shard);
+      this.#hearEpoch(member);
+      this.#beat(member);
+    });
+  }
+
   /** Members of different islands hear nothing of each other; all write epochs nevertheless. */
   part(islandOf: (name: string) => number): void {
     for (const member of this.alive) member.island = islandOf(member.name);
@@ -145,14 +168,17 @@ export class SimulatedCluster {
       holder.view.delete(lost.name);
       this.#consider(holder);
     };
+    const become = (state: Candidate["state"]): void => {
+      const known = holder.view.get(lost.name);
+      if (known === undefined || !isStill()) return;
+      holder.view.set(lost.name, { ...known, state });
+      this.#consider(holder);
+    };
     if (how === "leave") {
-      this.after(this.#between(200, 2_000), forget);
+      this.after(this.#between(200, 2_000), () => become("left"));
       return;
     }
-    this.after(this.#between(1_000, 3_000), () => {
-      const known = holder.view.get(lost.name);
-      if (known !== undefined && isStill()) holder.view.set(lost.name, { ...known, state: "suspect" });
-    });
+    this.after(this.#between(1_000, 3_000), () => become("suspect"));
     this.after(this.#between(4_000, 9_000), forget);
   }
 

@@ -93,6 +93,9 @@ export class Content implements Copies {
     this.#copies.delete(`${member.name} ${shard}`);
   }
 
+  /** It follows the stream again where it stood; see #follow. */
+  resume(): void {}
+
   /** What holders have that the oracle has not, or the other way round. */
   faults(): string[] {
     const { current } = this.#cluster;

@@ -137,6 +137,23 @@ export const placementScenarios: readonly PlacementScenario[] = [
     play: (stage) => grow(stage),
   },
   {
+    name: "restarts",
+    about: "one member after the other ends and is back within half a minute: no shard moves",
+    wanted: (random) => usual(random),
+    play: (stage) => {
+      const { cluster, checks, random } = stage;
+      join(stage, [1, 2, 3, 4, 5]);
+      pass(stage, 15 * minuteMs);
+      const sinceMs = cluster.nowMs;
+      for (const name of [...cluster.members.keys()]) {
+        cluster.restart(name, (2 + 22 * random.next()) * secondMs);
+        pass(stage, 2 * minuteMs);
+      }
+      checks.movedNothingSince(sinceMs, "whoever left was back at once");
+      checks.isWhole();
+    },
+  },
+  {
     name: "parted",
     about: "gossip is parted for half an hour, and both halves can write epochs: they don't take turns at it",
     wanted: (random) => usual(random),

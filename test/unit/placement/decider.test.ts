@@ -39,6 +39,37 @@ describe("a member that decides", () => {
     expect(countOf(next, "m3")).toBe(0);
   });
 
+  test("leaves the shards of whom has left where they are for half a minute, and moves nothing if it is back by then (P14)", () => {
+    const members = candidates(3);
+    const left = members.map((member) => (member.name === "m3" ? { ...member, state: "left" as const } : member));
+    const decider = begun(members);
+    for (let nowMs = 20_000; nowMs < 10 * minuteMs; nowMs += 10_000) step(decider, members, nowMs);
+    const atMs = 10 * minuteMs;
+    for (const afterMs of [0, 29_000]) expect(step(decider, left, atMs + afterMs)).toBeUndefined();
+    expect(step(decider, members, atMs + 29_500)).toBeUndefined();
+    for (const afterMs of [40_000, 69_000]) expect(step(decider, left, atMs + afterMs)).toBeUndefined();
+    const next = step(decider, left, atMs + 70_000);
+    expect(countOf(next, "m3")).toBe(0);
+  });
+
+  test("promotes nobody who has left, and waits for nobody who has left to stop (P14)", () => {
+    const members = candidates(3);
+    const leaves = (name: string, rest: Partial<Candidate> = {}): Candidate[] =>
+      members.map((member) => (member.name === name ? { ...member, state: "left", ...rest } : member));
+    const decider = begun(members);
+    const first = decider.current as Assignment;
+    const isAt = (name: string) =>
+      first.holders.findIndex(({ primary, standby }) => primary.name === name && standby?.name === "m3");
+    const shard = isAt("m1");
+    expect(shard).not.toBe(-1);
+    const draining = leaves("m3").map((member) =>
+      member.name === "m1" ? { ...member, hosting: "draining" as const } : member,
+    );
+    const next = step(decider, draining, 60_000);
+    expect(next?.holders[shard]?.primary.name ?? "m1").toBe("m1");
+    expect(countOf(step(begun(members), leaves("m3", { hosting: "draining" }), 60_000), "m3")).toBe(0);
+  });
+
   test("calls nobody gone whom it has never seen, for a minute after its start (P11)", () => {
     const first = begun(candidates(3)).current;
     if (first === undefined) throw new Error("there is no epoch");

@@ -1,4 +1,5 @@
 /** Where a client of the trackers goes: by the assignment with the highest epoch that it was told of (SPEC L4). */
+import { once } from "node:events";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type BarrierRequest, type BarrierResponse, TrackerServiceService } from "../../../src/gen/baton/v1/tracker.ts";
@@ -18,6 +19,8 @@ class FakeTracker implements AsyncDisposable {
   assignment: Assignment;
   /** Refuses this many barriers, although it holds the shard. */
   refusals = 0;
+  /** Answers no barrier, as when nothing that is sent to it arrives. */
+  isSilent = false;
   assignmentsTold = 0;
   barriers = 0;
   #server: GrpcServer | undefined;
@@ -44,7 +47,7 @@ class FakeTracker implements AsyncDisposable {
       countFlows: unused,
       listFlows: streamless,
       watchFlows: streamless,
-      barrier: unaryHandler(async (_: BarrierRequest) => this.#barrier(), onBug),
+      barrier: unaryHandler((_: BarrierRequest, { signal }) => this.#barrier(signal), onBug),
       getAssignment: unaryHandler(async () => {
         this.assignmentsTold++;
         return { ok: true, value: assignmentToProto(this.assignment) } as const;
@@ -64,8 +67,9 @@ class FakeTracker implements AsyncDisposable {
     this.#server = undefined;
   }
 
-  #barrier(): Reply<BarrierResponse> {
+  async #barrier(signal: AbortSignal): Promise<Reply<BarrierResponse>> {
     this.barriers++;
+    if (this.isSilent) await once(signal, "abort");
     const { epoch, holders } = this.assignment;
     const held = holders[0]?.primary.name === this.name;
     if (held && this.refusals-- <= 0) return { ok: true, value: { applied: [{ shard: 0, sequence: epoch }] } };
@@ -138,6 +142,27 @@ describe("a client of the trackers", () => {
     expect(t1.assignmentsTold).toBe(1);
     expect(t1.barriers).toBe(0);
   });
+
+  test.each(["alone", "with others"])(
+    "asks %s for the assignment again after a holder was silent for all the time of a call (L7)",
+    async (how) => {
+      const [t1, t2, t3] = all();
+      for (const tracker of [t2, t3]) tracker.believe(1n, t1);
+      known = new TrackerDirectory([t2.endpoint]);
+      t1.isSilent = true;
+      const askOnce = (): Promise<unknown> => {
+        const bounds = { signal: new AbortController().signal, endMs: performance.now() + 300 };
+        return known.askOnce(0, bounds, (client, signal, deadlineMs) =>
+          unary(client, "barrier", { positions: [] }, { signal, deadlineMs }),
+        );
+      };
+      if (how === "alone") expect(await ask(300)).toBeUndefined();
+      else await expect(askOnce()).rejects.toThrow("DEADLINE_EXCEEDED");
+      t2.believe(2n, t3);
+      t3.believe(2n, t3);
+      expect(await ask(1_000)).toBe(2n);
+    },
+  );
 
   test("never goes back to an older assignment, also when nobody else answers", async () => {
     const [t1, t2, t3] = all();

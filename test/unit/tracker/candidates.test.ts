@@ -76,6 +76,16 @@ describe("candidates", () => {
     ]);
   });
 
+  test("are also holders that have left, for they may be back; others that have left are not (P14)", () => {
+    const known = [member("t1"), member("t2", "left"), member("t3", "left")];
+    const found = candidatesOf(known, epochOf("t1", "t2"), new Map());
+    expect(found.map(({ name, state }) => [name, state])).toEqual([
+      ["t1", "alive"],
+      ["t2", "left"],
+    ]);
+    expect(candidatesOf([member("t2", "left")], epochOf("t2"), new Map())).toEqual([]);
+  });
+
   test("are none where gossip knows no tracker, for then it says nothing of who is gone (P9)", () => {
     const coordinator = { ...member("c1"), roles: ["coordinator"] as const };
     expect(candidatesOf([coordinator], epochOf("t1"), reports(report("t1")))).toEqual([]);
