@@ -1,14 +1,8 @@
 /** The process of `baton`. What a command needs is loaded when it is needed. */
-import { enableCompileCache } from "node:module";
-
-enableCompileCache();
-
-const [{ runProgram }, { createShell }, { processTerminal }, { systemClock }] = await Promise.all([
-  import("./program.ts"),
-  import("./shell.ts"),
-  import("./terminal.ts"),
-  import("../../src/runtime/clock.ts"),
-]);
+import { systemClock } from "../../src/runtime/clock.ts";
+import { runProgram } from "./program.ts";
+import { createShell } from "./shell.ts";
+import { processTerminal } from "./terminal.ts";
 
 const controller = new AbortController();
 const interrupt = (): void => {
