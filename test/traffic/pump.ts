@@ -22,10 +22,11 @@ export function pump(stream: Writable, options: PumpOptions): StopPump {
   let position = options.from;
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
+  const inTurn = (): void => void setImmediate(step);
   const stop = () => {
     stopped = true;
     clearInterval(timer);
-    stream.off("drain", step);
+    stream.off("drain", inTurn);
     return position;
   };
   /** False when the stream wants to be drained first, or nothing is left to write. */
@@ -38,9 +39,10 @@ export function pump(stream: Writable, options: PumpOptions): StopPump {
     options.done?.();
     return false;
   };
-  function step(): void {
-    while (!stopped && write(chunkBytes));
-  }
+  /** One chunk a turn of the event loop: a socket that takes all at once would keep every other connection waiting. */
+  const step = (): void => {
+    if (!stopped && write(chunkBytes)) inTurn();
+  };
   if (options.bytesPerSecond > 0) {
     const startMs = monotonicMs();
     // By the clock and not by the tick: a late tick writes what the lost ones would have written.
@@ -49,7 +51,7 @@ export function pump(stream: Writable, options: PumpOptions): StopPump {
       if (!stream.writableNeedDrain && due > position) write(Math.ceil(due - position));
     }, tickMs);
   } else {
-    stream.on("drain", step);
+    stream.on("drain", inTurn);
     step();
   }
   stream.once("close", stop);
