@@ -211,7 +211,7 @@ class World {
   }
 }
 
-test("the table is what the instances hold as soon as their messages have arrived, however often they are repeated", () => {
+test("the table is what the instances hold as soon as their messages have arrived, however often they are repeated (E1, E3)", () => {
   fc.assert(
     fc.property(run(false), (steps) => {
       const world = new World();

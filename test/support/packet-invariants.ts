@@ -56,7 +56,7 @@ function strayOpens(
   });
 }
 
-/** A packet of the owner's flow reaches the owner through whichever gateway it comes. */
+/** A packet of the owner's flow reaches the owner through whichever gateway it comes (O2). */
 function wayIn(gateway: string, state: GatewayState, address: IpAddress, owner: FakeNode, agents: readonly FakeNode[]) {
   const mapping = state.mappings.find((entry) => entry.address === address);
   if (mapping === undefined) return [`${gateway} has no mapping for ${address}, of which ${owner.name} has flows`];

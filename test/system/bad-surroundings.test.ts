@@ -104,7 +104,7 @@ describe.each(kinds)("%s", (kind) => {
     expect(tables(kind)).toBe("");
   });
 
-  test("refuses a second one on its host, and to be cleaned up under its feet; once it has ended it is cleaned up", async () => {
+  test("refuses a second one on its host, and to be cleaned up under its feet; once it has ended it is cleaned up (F5)", async () => {
     const args = [kind, "--config", write(kind)];
     await using first = new Service(inside(kind), ...args);
     await first.says("started");

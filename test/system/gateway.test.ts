@@ -174,7 +174,7 @@ describe("under traffic", () => {
     expect(leaks()).toBe(0);
   });
 
-  test("killed and started again it loses no packet and no connection, and knows what it has (G2, D6)", async () => {
+  test("killed and started again it loses no packet and no connection, and knows what it has (G1, G2, D6)", async () => {
     await give(atA);
     const { applied } = lastStatus();
     const report = await underTraffic({ tcp: true }, async () => {

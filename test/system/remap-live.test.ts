@@ -113,7 +113,7 @@ describe("a remap amid live connections", () => {
     expect(await readCardWatch(fixture.namespace("client1"))).toEqual({ privateSource: 0, resets: 0 });
   });
 
-  it("leaves no channel, route, rule, device, set entry or sysctl behind", async () => {
+  it("leaves no channel, route, rule, device, set entry or sysctl behind (D8, D12)", async () => {
     for (const host of ["vm-a", "vm-b"]) {
       const [then, now] = [before.get(host), await kernelState(fixture, host)];
       for (const part of ["rules", "routes", "links", "sysctls"] as const) expect(now[part], host).toBe(then?.[part]);

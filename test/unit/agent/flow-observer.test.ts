@@ -112,7 +112,7 @@ describe("the agent's flow observer", () => {
     expect(rig.told).toEqual(["1000 half-open", "1000 open", "1000 closing", "1000 closed"]);
   });
 
-  test("publishes the shards of its first addresses whole, with what was open before, and the others by and by", async () => {
+  test("publishes the shards of its first addresses whole, with what was open before, and the others by and by (E11)", async () => {
     rig.sockets = [socket(1000), socket(1001)];
     await rig.start();
     expect(rig.snapshots).toEqual([{ shard, flows: 2 }]);
@@ -191,7 +191,7 @@ describe("the agent's flow observer", () => {
     expect(rig.walks).toBe(2);
   });
 
-  test("believes what happens while a listing is taken, and not the listing", async () => {
+  test("believes what happens while a listing is taken, and not the listing (E12)", async () => {
     rig.sockets = [socket(1000), socket(1001)];
     rig.duringWalk = () => {
       rig.observer.onConnections([record(1000, "TIME_WAIT"), record(1002, "ESTABLISHED")]);

@@ -82,7 +82,7 @@ describe("the publisher of flow events", () => {
     ]);
   });
 
-  test("gives the position of a barrier after all that came before", async () => {
+  test("gives the position of a barrier after all that came before (E4)", async () => {
     start({ flush: slow });
     publisher.change(rowOf(1));
     expect(await publisher.barrier("mark", publicAddress)).toEqual([{ shard, sequence: 2n }]);
@@ -101,7 +101,7 @@ describe("the publisher of flow events", () => {
     ]);
   });
 
-  test("never waits while the bus is away, and publishes everything in order once it is back", async () => {
+  test("never waits while the bus is away, and publishes everything in order once it is back (E6)", async () => {
     bus.setConnected(false);
     start();
     for (let port = 1; port <= 5_000; port++) expect(publisher.change(rowOf(port))).not.toBe("overflow");
@@ -116,7 +116,7 @@ describe("the publisher of flow events", () => {
     expect(ports).toEqual(Array.from({ length: 5_000 }, (_, index) => index + 1));
   });
 
-  test("drops what is too much while the bus is away, fails what depends on it, and asks for a snapshot afterwards", async () => {
+  test("drops what is too much while the bus is away, fails what depends on it, and asks for a snapshot afterwards (E6)", async () => {
     bus.setConnected(false);
     start({ bufferedMax: 10 });
     publisher.change(rowOf(0));
@@ -171,7 +171,7 @@ describe("the publisher of flow events", () => {
     expect(await barrier).toEqual([{ shard, sequence: 1n }]);
   });
 
-  test("ticks in the shards that it speaks for, and has their content compared now and then", async () => {
+  test("ticks in the shards that it speaks for, and has their content compared now and then (E10, E14)", async () => {
     start({ tickMs: 5, digestOf: () => ({ flows: 3, keyXor: 0x1234n }) });
     publisher.speakFor(new Set([shard]));
     const batches = await read(6);

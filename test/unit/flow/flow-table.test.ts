@@ -101,7 +101,7 @@ describe("FlowTable", () => {
     expect(reconciled(table, address, listing, 60).events).toEqual([]);
   });
 
-  it("leaves alone what a change has spoken of while the listing was taken", () => {
+  it("leaves alone what a change has spoken of while the listing was taken (E12)", () => {
     const table = new FlowTable("vm-a");
     for (const peerPort of [1, 2, 3]) table.apply(change(peerPort, "open"), 10);
     using reconciliation = table.reconcile(address);

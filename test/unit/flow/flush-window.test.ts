@@ -25,13 +25,13 @@ describe("the flush window", () => {
     expect(lastSecond).toBe(400);
   });
 
-  test("widens until the whole cluster is within its budget, and no further than needed", () => {
+  test("widens until the whole cluster is within its budget, and no further than needed (E15)", () => {
     const { lastSecond } = cluster({ ...defaultFlushLimits, messagesPerSecond: 500 }, 100, 30);
     expect(lastSecond).toBeLessThanOrEqual(500);
     expect(lastSecond).toBeGreaterThan(250);
   });
 
-  test("never widens beyond its most", () => {
+  test("never widens beyond its most (E15)", () => {
     const { windows } = cluster({ ...defaultFlushLimits, messagesPerSecond: 10 }, 50, 30);
     expect(Math.max(...windows.map((window) => window.windowMs))).toBe(1_000);
   });

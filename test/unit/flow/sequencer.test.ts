@@ -46,7 +46,7 @@ describe("the sequencer", () => {
     expect(bodies(it)).toEqual([{ kind: "changes", rows: [rowOf(1, "open"), rowOf(2)], coalesced: [] }]);
   });
 
-  test("only counts a flow that opens and closes within a window", () => {
+  test("only counts a flow that opens and closes within a window (E8)", () => {
     const it = sequencer();
     it.change({ ...rowOf(1, "half-open"), opens: true });
     it.change(rowOf(1, "open"));
@@ -81,7 +81,7 @@ describe("the sequencer", () => {
     expect(takeAll(it).map(({ sequence }) => sequence)).toEqual([2n]);
   });
 
-  test("puts a barrier after every change that came before it", () => {
+  test("puts a barrier after every change that came before it (E4)", () => {
     const it = sequencer();
     it.change(rowOf(1));
     const ordered = it.barrier(shard, "mark");
@@ -118,7 +118,7 @@ describe("the sequencer", () => {
     ]);
   });
 
-  test("reads a snapshot's pages from a table that goes on changing, and tells of every flow's end", () => {
+  test("reads a snapshot's pages from a table that goes on changing, and tells of every flow's end (E9)", () => {
     const it = sequencer();
     const table = new Map([1, 2, 3, 4].map((port) => [port, rowOf(port)]));
     it.snapshot(shard, [], table.values());
@@ -137,14 +137,14 @@ describe("the sequencer", () => {
     ]);
   });
 
-  test("tells of every step of every flow when it is not to coalesce", () => {
+  test("tells of every step of every flow when it is not to coalesce (E8)", () => {
     const it = sequencer({ coalesce: false });
     const steps = [rowOf(1, "half-open"), rowOf(1), rowOf(1, "closed")];
     for (const step of steps) it.change({ ...step, opens: step.state === "half-open" });
     expect(bodies(it)).toEqual([{ kind: "changes", rows: steps, coalesced: [] }]);
   });
 
-  test("puts a digest after the changes that it counts, and leaves it out while a snapshot is on its way", () => {
+  test("puts a digest after the changes that it counts, and leaves it out while a snapshot is on its way (E10)", () => {
     const it = sequencer();
     it.change(rowOf(1));
     it.digest(shard, { flows: 1, keyXor: 7n });
@@ -215,7 +215,7 @@ describe("the sequencer", () => {
     expect(it.snapshot(shard, [publicAddress], []).kind).toBe("ordered");
   });
 
-  test("numbers each shard for itself", () => {
+  test("numbers each shard for itself (E1)", () => {
     const it = sequencer();
     const address = ["203.0.113.11", "203.0.113.12"]
       .map((text) => keyOf(1, text as never))

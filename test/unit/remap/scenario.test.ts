@@ -31,7 +31,7 @@ describe("a remap", () => {
     expect(cluster.audits).toEqual(["address-add", "remap-create"]);
   });
 
-  it("is the same one when the request comes again with its key, and another one refused while it runs", async () => {
+  it("is the same one when the request comes again with its key, and another one refused while it runs (R7)", async () => {
     const cluster = await openWatched({ instances: 3 });
     const request = cluster.request(publicA, "vm-b", {}, "once");
     const [first, second] = await Promise.all([cluster.remaps.create(request), cluster.remaps.create(request)]);

@@ -210,7 +210,7 @@ describe("trackers asked through their client", () => {
     expect((await answer)[0]?.kind).toBe("closed");
   });
 
-  test("don't call a flow absent while messages are missing", async () => {
+  test("don't call a flow absent while messages are missing (L5)", async () => {
     speaker.lose();
     const sequence = await speaker.say(changes(rowOf(1)));
     const answers = await client.lookup([keyOf(1), keyOf(2)], [{ shard, sequence }]);

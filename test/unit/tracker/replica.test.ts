@@ -81,7 +81,7 @@ describe("a copy of a shard", () => {
     expect(replica.status()).toEqual({ shard: 0, applied: 2n, committed: 2n, lag: 0, flows: 2, complete: true });
   });
 
-  test("goes on where its store stands, with the same flows, ends and senders", async () => {
+  test("goes on where its store stands, with the same flows, ends and senders (E2)", async () => {
     const first = start();
     await speaker.say(changes(rowOf(1), rowOf(2, "half-open"), rowOf(3)));
     await first.reached(await speaker.say(changes(rowOf(3, "closed"))), signal);
@@ -117,7 +117,7 @@ describe("a copy of a shard", () => {
     expect(await reached).toBe(true);
   });
 
-  test("goes on after the bus was away", async () => {
+  test("goes on after the bus was away, and knows no lag meanwhile (E16)", async () => {
     const replica = start();
     await replica.reached(await speaker.say(changes(rowOf(1))), signal);
     bus.setConnected(false);
@@ -150,7 +150,7 @@ describe("a copy of a shard", () => {
     expect(replica.status()).toMatchObject({ flows: 2, applied: 3n, complete: true });
   });
 
-  test("builds the shard anew when messages have expired that it never saw", async () => {
+  test("builds the shard anew when messages have expired that it never saw (E14)", async () => {
     await start().reached(await speaker.say(changes(rowOf(1))), signal);
     await end();
     await speaker.say(changes(rowOf(2)));
@@ -230,7 +230,7 @@ describe("a copy of a shard", () => {
     expect(replica.complete).toBe(true);
   });
 
-  test("tells those who watch of every change in order", async () => {
+  test("tells those who watch of every change in order (L2)", async () => {
     const replica = start();
     const seen: (readonly Flow[])[] = [];
     using _feed = replica.subscribe({

@@ -91,7 +91,7 @@ describe("a shard's table", () => {
     expect(it.table.find(keyOf(1)).kind).toBe("closed");
   });
 
-  test("drops what the sender repeats", () => {
+  test("drops what the sender repeats (E1)", () => {
     const it = new Stream();
     it.say("vm-a", changes(rowOf(1)));
     it.say("vm-a", changes(rowOf(1, "closed")));
@@ -110,7 +110,7 @@ describe("a shard's table", () => {
     expect(table.sequence).toBe(7n);
   });
 
-  test("notices a gap, applies what follows, and is whole after a snapshot of everything", () => {
+  test("notices a gap, applies what follows, and is whole after a snapshot of everything (E1)", () => {
     const it = new Stream();
     it.say("vm-a", changes(rowOf(1), rowOf(2)));
     it.lose("vm-a");
@@ -238,7 +238,7 @@ describe("a shard's table", () => {
     expect(it.say("vm-a", changes(rowOf(2)))).toEqual({ kind: "dropped" });
   });
 
-  test("asks for a snapshot when a sender's digest differs from what is here, and only then", () => {
+  test("asks for a snapshot when a sender's digest differs from what is here, and only then (E10)", () => {
     const it = new Stream();
     const digestOf = (...ports: number[]): FlowEvent => {
       const digest = new KeyDigest();
@@ -253,7 +253,7 @@ describe("a shard's table", () => {
     expect(it.say("vm-a", digestOf(1, 4))).toEqual({ kind: "applied", changes: [] });
   });
 
-  test("tells who forwards a flow, by the forwarder's last word", () => {
+  test("tells who forwards a flow, by the forwarder's last word (E13)", () => {
     const it = new Stream();
     const viaOf = (port: number) =>
       [...it.table.flowsOf({ address: publicAddress })].find((flow) => flow.key.peerPort === port)?.via;

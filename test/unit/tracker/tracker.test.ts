@@ -220,7 +220,7 @@ describe("a tracker", { timeout: 30_000 }, () => {
     expect(moved).toBe(1);
   });
 
-  test("takes over no more than its limit of shards at a time", async () => {
+  test("takes over no more than its limit of shards at a time (H9)", async () => {
     const first = epochOf(1n, "t1");
     const t1 = await start("t1", first);
     await t1.tracker.replica(0)?.reached(await speaker.say(changes(rowOf(1))), signal);
