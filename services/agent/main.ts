@@ -11,6 +11,7 @@ import { loadConfig, printConfig } from "../../src/runtime/config.ts";
 import { onDrainSignal } from "../../src/runtime/lifetime.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
 import { isAbort, sleep } from "../../src/runtime/retry.ts";
+import { ServiceError } from "../../src/runtime/service-error.ts";
 import { prepareStateDirectory, readStateFile } from "../../src/runtime/state-file.ts";
 import type { Agent } from "./agent.ts";
 import { assemble, stateCodec, subscribe } from "./assembly.ts";
@@ -91,19 +92,23 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
   let reasons = (): string[] => ["the agent is starting"];
   if (config.admin !== undefined)
     resources.use(await serveAdmin({ listen: config.admin.listen, ready: () => reasons(), registry }));
-  const hosting = config.hosting.enabled ? resources.use(await Hosting.open(planHosting(config), log)) : undefined;
+  let drain = (): void => log.warn("this agent hosts no tracker: there is nothing to give away");
+  onDrainSignal(log, () => drain());
+  const { hosting, fault } = await openHosting(config, log, resources);
   kernel.begin();
   const fail = (error: Error): void => failed.abort(error);
   const parts = assemble({ config, kernel, log, stateFile: stateFile(config), hosting, fail }, resources);
   await subscribe(parts, fail, resources);
   await resume(parts.agent, kernel, stateFile(config), log);
+  // Not before: what is followed here goes on being followed, whoever has taken the gossip's port meanwhile (H14).
+  if (fault !== undefined) throw fault;
   const client = parts.connect();
   flowEventMetrics(registry, parts.flowEvents);
   agentMetrics(registry, { ...parts, connected: () => client.endpoint !== undefined });
   if (hosting !== undefined) {
     hostingMetrics(registry, hosting);
     hosting.begin(fail);
-    onDrainSignal(log, () => hosting.drain());
+    drain = () => hosting.drain();
   }
   reasons = () => [...notReady(parts.agent, client), ...(hosting?.troubles() ?? [])];
   log.info({ privateAddresses: config.privateAddresses }, "agent started");
@@ -114,6 +119,21 @@ async function serve(config: AgentConfig, kernel: KernelState, log: Logger, sign
   });
   if (failed.signal.aborted) throw failed.signal.reason;
   log.info("agent stops; what it has put into the kernel stays and serves on");
+}
+
+interface OpenedHosting {
+  readonly hosting?: Hosting;
+  readonly fault?: ServiceError;
+}
+
+async function openHosting(config: AgentConfig, log: Logger, resources: AsyncDisposableStack): Promise<OpenedHosting> {
+  if (!config.hosting.enabled) return {};
+  try {
+    return { hosting: resources.use(await Hosting.open(planHosting(config), log)) };
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    return { fault: error };
+  }
 }
 
 /** The last state, before anybody is asked. Where it is lost the gate of the boot stays for the coordinator's next one. */

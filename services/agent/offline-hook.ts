@@ -37,6 +37,7 @@ export class OfflineHook {
   readonly #parts: OfflineHookParts;
   #wanted: string | undefined;
   #run: Run | undefined;
+  #isDone = false;
   #work: Promise<void> = Promise.resolve();
 
   constructor(parts: OfflineHookParts) {
@@ -53,7 +54,7 @@ export class OfflineHook {
 
   /** This process has run it, and it went well: the host goes, or has gone as far as it was to. */
   get isDone(): boolean {
-    return this.#run?.report?.outcome === "done";
+    return this.#isDone;
   }
 
   reports(): readonly HookReport[] {
@@ -76,6 +77,7 @@ export class OfflineHook {
     await writeStateFile(file, { id }, runCodec);
     log.info({ id, command }, "taking this host offline");
     const report = await this.#execute(id, command);
+    this.#isDone = report.outcome === "done";
     log.info({ id, ...report }, "the command that takes this host offline has ended");
     await writeStateFile(file, { id, report }, runCodec).catch((error: unknown) => {
       log.error({ error }, "what came of the command is not on the disk");

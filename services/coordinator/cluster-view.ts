@@ -11,21 +11,26 @@ import type { PeerReplica, PeerReport } from "../../src/tracker/peers.ts";
  * the leader.
  */
 export function membersOf(gossiping: readonly ClusterMember[], leader: Leader): readonly MemberView[] {
-  const members = gossiping.map((member) => {
+  const { nodes } = leader.cluster;
+  // An agent that hosts no more has left the gossip, which remembers it for a day, and is connected all the same.
+  const isPlain = ({ name, state }: ClusterMember): boolean =>
+    (state === "left" || state === "dead") && nodes.get(name)?.connected === true;
+  const told = gossiping.filter((member) => !isPlain(member));
+  const members = told.map((member) => {
     const { name, roles, state, load, hosting } = member;
     const hosts = roles.includes("tracker") && { hosting };
     return { name, roles, address: addressOf(member), state, load, ...hosts };
   });
-  const gossips = new Set(gossiping.filter(({ roles }) => roles.includes("agent")).map(({ name }) => name));
-  const plain = [...leader.cluster.nodes.values()].filter(({ name }) => !gossips.has(name));
-  const nodes = plain.map(({ name, kind, connected }) => ({
+  const gossips = new Set(told.filter(({ roles }) => roles.includes("agent")).map(({ name }) => name));
+  const plain = [...nodes.values()].filter(({ name }) => !gossips.has(name));
+  const connected = plain.map(({ name, kind, connected: isConnected }) => ({
     name,
     roles: [kind],
     address: "",
-    state: connected ? ("alive" as const) : ("dead" as const),
+    state: isConnected ? ("alive" as const) : ("dead" as const),
     load: 0,
   }));
-  return [...members.toSorted((a, b) => (a.name < b.name ? -1 : 1)), ...nodes];
+  return [...members.toSorted((a, b) => (a.name < b.name ? -1 : 1)), ...connected];
 }
 
 /** `stored`: messages that the stream holds, by shard; for where a primary does not tell its lag. */

@@ -1,6 +1,7 @@
 /** A tracker's process: its configuration, and its own place among the members. */
 import { ClusterMembership, type Offer } from "../../src/cluster/membership.ts";
 import { assignShards } from "../../src/placement/assignment.ts";
+import type { HostingReadiness } from "../../src/placement/candidate.ts";
 import { loadConfig, printConfig } from "../../src/runtime/config.ts";
 import { onDrainSignal } from "../../src/runtime/lifetime.ts";
 import { createLog, type Logger } from "../../src/runtime/log.ts";
@@ -36,9 +37,15 @@ async function serve(config: TrackerConfig, log: Logger, signal: AbortSignal): P
   const { trackers, gossip: section, hosting, ...own } = config;
   const endpoint = trackers.find(({ name }) => name === own.name)?.endpoint ?? "";
   const offer: Offer = { roles: ["tracker"], services: { grpc: endpoint }, hosting };
+  let readiness: HostingReadiness = hosting;
+  let membership: ClusterMembership | undefined;
+  // From the start: a signal that nobody heeds ends the process.
+  onDrainSignal(log, () => {
+    readiness = "draining";
+    membership?.offer({ ...offer, hosting: readiness });
+  });
   const openMembership = async (): Promise<ClusterMembership> => {
-    const membership = await ClusterMembership.open({ ...offer, name: own.name, section, log });
-    onDrainSignal(log, () => membership.offer({ ...offer, hosting: "draining" }));
+    membership = await ClusterMembership.open({ ...offer, hosting: readiness, name: own.name, section, log });
     return membership;
   };
   const first = assignShards(firstEpoch, own.shards, trackers);

@@ -1,6 +1,6 @@
 /** A tracker at work: its database, its place on the bus, its answers. Whoever starts it gives it a process of its own. */
 import { join } from "node:path";
-import { BusError } from "../../src/bus/bus.ts";
+import { BusError, type ExistingStream } from "../../src/bus/bus.ts";
 import { announceClusterEvent } from "../../src/bus/cluster-events.ts";
 import { KvEpochLog } from "../../src/bus/kv-epoch-log.ts";
 import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
@@ -27,7 +27,10 @@ import { trackerMetrics } from "./metrics.ts";
 
 export interface TrackerServiceOptions {
   readonly setup: TrackerSetup;
-  /** What a cluster without an epoch begins with; absent: it waits for others to begin. */
+  /**
+   * What a cluster without an epoch begins with. Absent: others begin, make the store of epochs, and choose the limits of
+   * the stream, which several configurations would set to and fro.
+   */
   readonly first?: Assignment;
   /** Absent: whoever has started this tracker is the member of the gossip that it belongs to. */
   readonly openMembership?: () => Promise<ClusterMembership>;
@@ -100,9 +103,8 @@ export async function serveTracker(options: TrackerServiceOptions, signal: Abort
   const stop = AbortSignal.any([signal, ended.signal]);
   const epochs = new KvEpochLog({
     bus,
-    replicas: config.stream.replicas,
     shards: config.shards,
-    ...(first !== undefined && { first }),
+    ...(first !== undefined && { first, replicas: config.stream.replicas }),
     remembered,
     log,
     onMalformed: (key, reason) => {
@@ -112,8 +114,10 @@ export async function serveTracker(options: TrackerServiceOptions, signal: Abort
   });
   const keeping: Promise<void>[] = [epochs.run(stop), followEpochs(epochs, tracker, file, log, stop)];
   try {
-    await ensureFlowStream(bus, config, log, signal);
-    keeping.push(keepFlowStream(bus, config, log, stop));
+    const ensured = (until: AbortSignal): Promise<void> =>
+      ensureFlowStream(bus, config, first === undefined ? "keep" : "set", log, until);
+    await ensured(signal);
+    keeping.push(keepFlowStream(ensured, stop));
     await keeper.run(signal);
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
@@ -164,20 +168,26 @@ function isBehind({ phase, giver, lag }: HostedStatus): boolean {
 }
 
 /** A stream that was deleted, or lost with its server's disk, is made anew. */
-async function keepFlowStream(bus: NatsBus, config: TrackerSetup, log: Logger, signal: AbortSignal): Promise<void> {
+async function keepFlowStream(ensured: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
   try {
     for (;;) {
       await sleep(streamCheckMs, signal);
-      await ensureFlowStream(bus, config, log, signal);
+      await ensured(signal);
     }
   } catch (error) {
     if (!isAbort(error, signal)) throw error;
   }
 }
 
-async function ensureFlowStream(bus: NatsBus, config: TrackerSetup, log: Logger, signal: AbortSignal): Promise<void> {
+async function ensureFlowStream(
+  bus: NatsBus,
+  config: TrackerSetup,
+  existing: ExistingStream,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
   const stream = { name: flowStreamName, subjects: [flowSubjects], duplicateWindowMs, ...config.stream };
-  await retry(() => bus.ensureStream(stream, signal), {
+  await retry(() => bus.ensureStream(stream, signal, existing), {
     signal,
     initialMs: retryInitialMs,
     maxMs: retryMaxMs,

@@ -56,6 +56,9 @@ export interface ConsumeOptions {
   readonly batchMax: number;
 }
 
+/** `set`, unless said otherwise: it gets these limits. `keep`: its limits are somebody else's to choose. */
+export type ExistingStream = "set" | "keep";
+
 /** Why the bus could not do what was asked; asking again later may help. */
 export class BusError extends Error {
   override readonly name = "BusError";
@@ -66,8 +69,8 @@ export interface Bus extends AsyncDisposable {
   /** Called at each change of {@link connected}. */
   onStatus(listener: (connected: boolean) => void): Disposable;
 
-  /** Makes the stream, or gives an existing one these limits. Throws {@link BusError}. */
-  ensureStream(config: StreamConfig, signal: AbortSignal): Promise<void>;
+  /** Makes the stream; what becomes of one that is there already, `existing` says. Throws {@link BusError}. */
+  ensureStream(config: StreamConfig, signal: AbortSignal, existing?: ExistingStream): Promise<void>;
   /** Throws {@link BusError}: there is no such stream, or the bus is away. */
   streamRange(stream: string, signal: AbortSignal): Promise<StreamRange>;
   /** Of the newest message of a subject; 0: there is none. */

@@ -18,8 +18,8 @@ import type { NatsBus } from "./nats.ts";
 
 export interface KvEpochLogOptions extends EpochMirrorOptions {
   readonly bus: NatsBus;
-  /** Copies of the bucket in a cluster of NATS servers, where it has to be made. */
-  readonly replicas: number;
+  /** Copies of the bucket in a cluster of NATS servers, where it has to be made; absent: others make it. */
+  readonly replicas?: number;
   /** What a cluster begins with that has no epoch yet; without it, the log waits for others to begin. */
   readonly first?: Assignment;
   readonly log: Logger;
@@ -95,7 +95,8 @@ export class KvEpochLog implements EpochHistory {
 
   async #follow(stop: AbortSignal): Promise<void> {
     const { bus, replicas } = this.#options;
-    const bucket = await KvBucket.open(await bus.connection(stop), replicas);
+    const connection = await bus.connection(stop);
+    const bucket = await (replicas === undefined ? KvBucket.bind(connection) : KvBucket.open(connection, replicas));
     this.#bucket.resolve(bucket);
     let stored = 0n;
     const watch = new AbortController();

@@ -42,6 +42,15 @@ export class KvBucket {
     return new KvBucket(await jetstream.views.kv(bucketName, { history: 1, replicas }), connection);
   }
 
+  /** The bucket as it is: for who has no say in its copies. Throws what the client throws, also where there is none yet. */
+  static async bind(connection: NatsConnection): Promise<KvBucket> {
+    const jetstream = connection.jetstream({ timeout: requestTimeoutMs });
+    const kv = await jetstream.views.kv(bucketName, { bindOnly: true });
+    // The client binds to what is not there.
+    await kv.status();
+    return new KvBucket(kv, connection);
+  }
+
   /**
    * Creates a key, again and again until it is known to be there or taken, or the signal aborts. An answer that was lost
    * is made good by reading the key: `value` must tell its writer apart from all others.

@@ -5,6 +5,7 @@ import {
   BusError,
   type BusMessage,
   type ConsumeOptions,
+  type ExistingStream,
   type PublishOptions,
   type StreamConfig,
   type StreamRange,
@@ -63,11 +64,12 @@ export class MemoryBus implements Bus {
     return { [Symbol.dispose]: () => void this.#statusListeners.delete(listener) };
   }
 
-  async ensureStream(config: StreamConfig, signal: AbortSignal): Promise<void> {
+  async ensureStream(config: StreamConfig, signal: AbortSignal, existing: ExistingStream = "set"): Promise<void> {
     await this.#whenConnected(signal);
     const stream = this.#streams.get(config.name);
-    if (stream !== undefined) stream.config = config;
-    else {
+    if (stream !== undefined) {
+      if (existing === "set") stream.config = config;
+    } else {
       const identity = String(++this.#streamsMade);
       this.#streams.set(config.name, { identity, config, messages: [], bytes: 0, last: 0n, ids: new Map() });
     }

@@ -28,6 +28,7 @@ import {
   BusError,
   type BusMessage,
   type ConsumeOptions,
+  type ExistingStream,
   type PublishOptions,
   type StreamConfig,
   type StreamRange,
@@ -101,7 +102,7 @@ export class NatsBus implements Bus {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  async ensureStream(config: StreamConfig, signal: AbortSignal): Promise<void> {
+  async ensureStream(config: StreamConfig, signal: AbortSignal, existing: ExistingStream = "set"): Promise<void> {
     const wanted = {
       name: config.name,
       subjects: [...config.subjects],
@@ -119,7 +120,7 @@ export class NatsBus implements Bus {
         await manager.streams.add(wanted);
       } catch (error) {
         if (apiCode(error) !== streamNameInUse) throw error;
-        await manager.streams.update(config.name, wanted);
+        if (existing === "set") await manager.streams.update(config.name, wanted);
       }
     });
   }

@@ -124,6 +124,17 @@ describe.each(benches)("the bus $name", ({ installed, open }) => {
     expect(await bus.streamRange(stream, signal)).toMatchObject({ first: 1n, last: 1n });
   });
 
+  test("leaves an existing stream its limits for who has no say in them, and makes it for who comes first", async () => {
+    const { stream, subject } = await fresh({ maxBytes: 1_000_000 });
+    for (const n of [1, 2, 3]) await publish(subject(n), "a".repeat(1_000));
+    await bus.ensureStream({ ...limitsOf(stream), maxBytes: 1_500 }, signal, "keep");
+    await publish(subject(4), "b");
+    expect(await bus.streamRange(stream, signal)).toMatchObject({ first: 1n, last: 4n });
+    const other = `${stream}_`;
+    await bus.ensureStream(limitsOf(other), signal, "keep");
+    expect(await bus.streamRange(other, signal)).toMatchObject({ last: 0n });
+  });
+
   test("refuses a message that no stream holds, and the state of a stream that does not exist", async () => {
     await expect(publish("nowhere.1", "a")).rejects.toThrow(BusError);
     await expect(bus.streamRange("NOWHERE", signal)).rejects.toThrow(BusError);

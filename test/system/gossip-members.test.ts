@@ -97,6 +97,7 @@ describe("the members of a lab with three trackers and two coordinators", () => 
           address: expect.stringMatching(role === "tracker" ? /^10\.77\.0\.3\d:7410$/ : /^10\.77\.0\.4\d:7400$/),
           state: "alive",
           load: expect.any(Number),
+          ...(role === "tracker" && { hosting: "ready" }),
         });
       }
       for (const [name, role] of [

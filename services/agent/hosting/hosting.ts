@@ -51,7 +51,6 @@ export class Hosting implements AsyncDisposable {
     this.#log = log;
     this.#epochs = new KvEpochLog({
       bus,
-      replicas: setup.stream.replicas,
       shards: setup.shards,
       log,
       onMalformed: (key, reason) => log.error({ key, reason }, "an epoch record can't be read, and is stepped over"),

@@ -26,6 +26,10 @@ export interface TrackerKeeperOptions {
   readonly log: Logger;
 }
 
+/** A tracker that says nothing for longer serves nobody, and others should have its shards. */
+const silentMaxMs = 30_000;
+/** The same before it serves: it may have a large database to read. */
+const firstReportMaxMs = 300_000;
 /** Without any news. */
 const lookMs = 1_000;
 
@@ -101,8 +105,14 @@ export class TrackerKeeper {
   async #serve(signal: AbortSignal): Promise<string | undefined> {
     const { start, log, onChange } = this.#options;
     let how: string | undefined;
+    let toldMs = performance.now();
+    let patienceMs = firstReportMaxMs;
     try {
-      await using tracker = start(() => this.#told());
+      await using tracker = start(() => {
+        toldMs = performance.now();
+        patienceMs = silentMaxMs;
+        this.#told();
+      });
       this.#process = tracker;
       void tracker.ended.then((ending) => {
         how = ending;
@@ -110,8 +120,15 @@ export class TrackerKeeper {
       });
       log.info({ pid: tracker.pid, ...logged(this.#options.named()) }, "the tracker beside this agent is started");
       onChange();
-      while (how === undefined && this.isNeeded) await this.#nap(signal);
+      while (how === undefined && this.isNeeded) {
+        if (performance.now() - toldMs > patienceMs) return `it has told nothing for ${patienceMs} ms`;
+        await this.#nap(signal);
+      }
       return how;
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      // No memory for another process, say.
+      return `not started: ${error instanceof Error ? error.message : String(error)}`;
     } finally {
       this.#process = undefined;
     }
@@ -156,7 +173,9 @@ export function isNeeded(named: Named, hasData: boolean, report: HostedReport | 
   if (named.shards.length > 0) return true;
   if (!hasData) return false;
   if (report === undefined || named.epoch === undefined) return true;
-  return report.shards.length > 0 || report.epoch === undefined || report.epoch < named.epoch;
+  if (report.shards.length > 0 || report.epoch === undefined || report.epoch < named.epoch) return true;
+  // What it could not load, it does not know of.
+  return report.notReady.length > 0;
 }
 
 function logged({ epoch, shards }: Named): object {

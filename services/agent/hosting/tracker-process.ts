@@ -46,7 +46,9 @@ export class TrackerProcess implements AsyncDisposable {
     if (child.pid === undefined) return;
     beNice(child.pid, log);
     child.send(setup, (error) => {
-      if (error !== null) log.warn({ error }, "the tracker beside did not take its setup");
+      if (error === null) return;
+      log.error({ error }, "the tracker beside did not take its setup");
+      child.kill("SIGKILL");
     });
   }
 

@@ -106,6 +106,11 @@ describe("a tracker beside an agent is needed", () => {
     expect(isNeeded(named, true, report([], 3n))).toBe(false);
   });
 
+  it("while it could not load what lies on its disk (H11)", () => {
+    const full = { ...report([], 3n), notReady: ["no space is left for its database"] };
+    expect(isNeeded({ epoch: 3n, shards: [] }, true, full)).toBe(true);
+  });
+
   it("while nobody knows an epoch, if it has left anything behind", () => {
     expect(isNeeded({ epoch: undefined, shards: [] }, true, report([], 3n))).toBe(true);
     expect(isNeeded({ epoch: undefined, shards: [] }, false, undefined)).toBe(false);
