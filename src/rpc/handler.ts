@@ -66,10 +66,12 @@ async function pump<T>(
   for await (const message of messages) {
     if (signal.aborted) return;
     if (call.write(message)) continue;
-    await new Promise<void>((resolve) => {
-      call.once("drain", resolve);
-      signal.addEventListener("abort", () => resolve(), { once: true });
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const aborted = (): void => resolve();
+    call.once("drain", resolve);
+    signal.addEventListener("abort", aborted, { once: true });
+    await promise;
+    signal.removeEventListener("abort", aborted);
   }
 }
 

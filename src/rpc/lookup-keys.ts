@@ -1,6 +1,5 @@
 /** The keys of a look-up of thousands of flows ↔ columns of equal length, without an object for each at the server. */
 import { type IpAddress, mappedBytes, writeIpAddressWords } from "../flow/address.ts";
-import { addressesPerMessageMax } from "../flow/events.ts";
 import type { FlowKey } from "../flow/flow.ts";
 import { keyFromWords, keyWords, kindAt, portsAt, protocolBits, writeKeyWords } from "../flow/flow-words.ts";
 import type { FlowKeyColumns, LookupFlowsRequest } from "../gen/baton/v1/tracker.ts";
@@ -78,7 +77,7 @@ function wordsOfColumns(columns: FlowKeyColumns): AskedKeys {
     ["peer", columns.peer.length, mappedBytes],
     ["ports", columns.ports.length, portsBytes],
   ]);
-  const addresses = readList("columns.addresses", columns.addresses, addressesPerMessageMax, (text, field) =>
+  const addresses = readList("columns.addresses", columns.addresses, lookupKeysMax, (text, field) =>
     readAddress(field, text),
   );
   const [peers, ports, words] = [viewOf(columns.peer), viewOf(columns.ports), new Uint32Array(keyWords * n)];

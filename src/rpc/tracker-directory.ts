@@ -183,6 +183,7 @@ export class TrackerDirectory implements Disposable {
    */
   async #askOnce<T>(shard: number, bounds: Bounds, call: EndpointCall<T>, judge: Judge<T>): Promise<T> {
     const assignment = await this.#learn(bounds);
+    const held = this.#assignment;
     const asked = new Set<string>();
     const attempt = (endpoint: string) => async (signal: AbortSignal) => {
       asked.add(endpoint);
@@ -205,7 +206,7 @@ export class TrackerDirectory implements Disposable {
       bounds.signal.throwIfAborted();
       if (!isUnreachable(fromServiceError(error))) throw error;
       // Others may hold the shard by now. Whoever can't be reached does not say so, and silence may have taken all the time.
-      if (this.#newest?.epoch === assignment.epoch) this.#assignment = undefined;
+      if (this.#assignment === held) this.#assignment = undefined;
       const others = [...this.#known()].filter((endpoint) => !asked.has(endpoint)).slice(0, othersMax);
       const giver = await this.#findGiver(shard, assignment.epoch, others, bounds);
       if (giver === undefined) throw error;

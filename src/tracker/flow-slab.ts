@@ -25,6 +25,8 @@ import { SlabView } from "./slab-view.ts";
 
 const firstCapacity = 4;
 const growth = 1.5;
+/** Of what a slab was filled with, one such part more has room before it grows. */
+const spareParts = 16;
 /** Below this capacity it grows by more: it is little memory, and many steps. */
 const [smallCapacity, smallGrowth] = [1_024, 4];
 /** Places for a slot: more is memory, less is searching. */
@@ -118,9 +120,9 @@ export class FlowSlab {
     this.#write(this.#size++, words, at);
   }
 
-  /** Makes all that it was filled with to be found, and takes no more memory than that needs. */
+  /** Makes all that it was filled with to be found, in little more memory than that needs: more flows will come. */
   index(): void {
-    this.#enlarge(Math.max(firstCapacity, this.#size));
+    this.#enlarge(Math.max(firstCapacity, this.#size + Math.ceil(this.#size / spareParts)));
     this.#findPlaces();
   }
 

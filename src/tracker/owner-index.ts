@@ -16,6 +16,8 @@ export interface FlowQuery {
 export interface OwnedFlows {
   readonly owner: string;
   readonly flows: Iterable<LiveFlow>;
+  /** No more of them are read. */
+  readonly close: () => void;
 }
 
 /** Where a flow lies, until the next change. */
@@ -135,7 +137,8 @@ export class OwnerIndex {
     return [...(this.#addresses.get(address) ?? [])]
       .filter(([owner]) => wanted === undefined || wanted === owner)
       .map(([owner, flows]) => {
-        return { owner, flows: flowsIn(flows.slab.view(), owner, peer) };
+        const view = flows.slab.view();
+        return { owner, flows: flowsIn(view, owner, peer), close: () => view.close() };
       });
   }
 

@@ -54,9 +54,14 @@ export class SlabView implements Iterable<SlabEntry> {
         yield entry;
       }
     } finally {
-      this.#next = this.#size;
-      this.#kept.clear();
+      this.close();
     }
+  }
+
+  /** Nothing more is read of it: the slab need not tell it of anything. */
+  close(): void {
+    this.#next = this.#size;
+    this.#kept.clear();
   }
 
   #entryAt(slot: number): SlabEntry {

@@ -26,7 +26,14 @@ import { DirtySet } from "./dirty.ts";
 import { FlowChanges } from "./flow-changes.ts";
 import type { FlowFacts, FlowSlab } from "./flow-slab.ts";
 import { Forwarders } from "./forwarders.ts";
-import { type FlowQuery, type OwnedSlab, type OwnerCount, OwnerIndex, type Place } from "./owner-index.ts";
+import {
+  type FlowQuery,
+  type OwnedFlows,
+  type OwnedSlab,
+  type OwnerCount,
+  OwnerIndex,
+  type Place,
+} from "./owner-index.ts";
 import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
 import { type Tombstone, Tombstones } from "./tombstones.ts";
 
@@ -156,8 +163,8 @@ export class ShardTable {
 
   /** As of now, whatever is applied while they are read. */
   flowsOf(query: FlowQuery): Generator<Flow> {
-    const found = this.#flows.matching(query).map(({ owner, flows }) => {
-      return { flows, via: this.#forwarders.via(query.address, owner) };
+    const found = this.#flows.matching(query).map(({ owner, ...flows }) => {
+      return { ...flows, via: this.#forwarders.via(query.address, owner) };
     });
     return seenFlows(found);
   }
@@ -380,8 +387,13 @@ function saysTheSame(slab: FlowSlab, slot: number, words: Uint32Array, at: numbe
   return true;
 }
 
-function* seenFlows(
-  found: readonly { readonly flows: Iterable<Flow>; readonly via: string | undefined }[],
-): Generator<Flow> {
-  for (const { flows, via } of found) for (const flow of flows) yield via === undefined ? flow : { ...flow, via };
+type SeenFlows = Omit<OwnedFlows, "owner"> & { readonly via: string | undefined };
+
+function* seenFlows(found: readonly SeenFlows[]): Generator<Flow> {
+  try {
+    for (const { flows, via } of found) for (const flow of flows) yield via === undefined ? flow : { ...flow, via };
+  } finally {
+    // Also those that were not begun: a reader may have had enough before.
+    for (const { close } of found) close();
+  }
 }
