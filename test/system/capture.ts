@@ -29,7 +29,20 @@ export class Capture implements AsyncDisposable {
 
   /** Resolves when packets are being captured. `filter`: of pcap-filter(7). */
   static async start(fixture: LabFixture, host: string, device: string, filter: string): Promise<Capture> {
-    const options = ["-n", "-U", "-Z", "root", "-s", String(snapBytes), "-B", String(bufferKilobytes), "-i", device];
+    // At once: what waits in the kernel's ring, for up to a second, would be lost at the end.
+    const options = [
+      "-n",
+      "-U",
+      "--immediate-mode",
+      "-Z",
+      "root",
+      "-s",
+      String(snapBytes),
+      "-B",
+      String(bufferKilobytes),
+      "-i",
+      device,
+    ];
     const capture = new Capture([...fixture.inside(host), "tcpdump", ...options, filter]);
     await capture.#listening();
     return capture;
