@@ -11,6 +11,7 @@ import { type IpAddress, parseIpAddress } from "./address.ts";
 import type { Flow, FlowKey, FlowState, LiveFlowState, Protocol } from "./flow.ts";
 import { KeyDigest } from "./key-digest.ts";
 import type { FlowChange } from "./observe.ts";
+import { PartedMap } from "./parted-map.ts";
 import { Reconciliation } from "./reconciliation.ts";
 
 /** Flows of all addresses together; some 320 MB. */
@@ -30,7 +31,7 @@ interface Entry {
 }
 
 interface FlowsOfAddress {
-  readonly entries: Map<string, Entry>;
+  readonly entries: PartedMap<Entry>;
   readonly digest: KeyDigest;
 }
 
@@ -124,7 +125,7 @@ export class FlowTable {
     const entry = { state, openedAtMs: nowMs, generation };
     let flows = this.#addresses.get(key.address);
     if (flows === undefined) {
-      flows = { entries: new Map(), digest: new KeyDigest() };
+      flows = { entries: new PartedMap(), digest: new KeyDigest() };
       this.#addresses.set(key.address, flows);
     }
     flows.entries.set(id, entry);

@@ -8,6 +8,7 @@ import type { IpAddress } from "./address.ts";
 import type { FlowKey } from "./flow.ts";
 import type { Applied } from "./flow-table.ts";
 import type { FlowChange } from "./observe.ts";
+import { PartedMap } from "./parted-map.ts";
 
 /** The table, as its reconciliation needs it. */
 export interface ReconciledTable {
@@ -24,7 +25,7 @@ const unchanged: Applied = { kind: "unchanged" };
 export class Reconciliation implements Disposable {
   readonly #address: IpAddress;
   readonly #table: ReconciledTable;
-  readonly #listed = new Map<string, FlowChange>();
+  readonly #listed = new PartedMap<FlowChange>();
   readonly #changed = new Set<string>();
   #finishing = false;
 
