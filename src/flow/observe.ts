@@ -7,6 +7,7 @@
  */
 import { type IpAddress, type Prefix, parsePrefix } from "./address.ts";
 import type { FlowKey, FlowState, Protocol } from "./flow.ts";
+import { PartedMap } from "./parted-map.ts";
 import { PrefixSet } from "./prefix-set.ts";
 
 /** One direction of a connection. */
@@ -171,7 +172,7 @@ export function observeSocket(socket: SocketSighting, vantage: Vantage): FlowCha
  */
 export class ListingObserver {
   readonly #vantage: Vantage;
-  readonly #outerForms = new Map<string, FlowChange>();
+  readonly #outerForms = new PartedMap<FlowChange>();
 
   constructor(vantage: Vantage) {
     this.#vantage = vantage;

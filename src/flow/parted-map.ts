@@ -5,9 +5,14 @@
  * many small ones each grows at another time, and in a fraction of that.
  */
 
-const parts = 32;
-/** Characters at the end, where flows of one address differ most. */
-const hashedCharacters = 6;
+import { fnv1a32 } from "../placement/shard.ts";
+
+export const parts = 32;
+
+/** By all of the text: flows of an address differ in their peers' addresses, or in their ports alone. */
+export function partOf(key: string): number {
+  return fnv1a32(key) % parts;
+}
 
 export class PartedMap<Value> {
   readonly #parts: readonly Map<string, Value>[] = Array.from({ length: parts }, () => new Map());
@@ -50,9 +55,6 @@ export class PartedMap<Value> {
   }
 
   #part(key: string): Map<string, Value> {
-    let hash = 0;
-    for (let at = Math.max(0, key.length - hashedCharacters); at < key.length; at++)
-      hash = (hash * 31 + key.charCodeAt(at)) | 0;
-    return this.#parts[(hash >>> 0) % parts] as Map<string, Value>;
+    return this.#parts[partOf(key)] as Map<string, Value>;
   }
 }

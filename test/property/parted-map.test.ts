@@ -1,7 +1,7 @@
 /** The map in parts against a plain one. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { PartedMap } from "../../src/flow/parted-map.ts";
+import { PartedMap, partOf, parts } from "../../src/flow/parted-map.ts";
 
 const key = fc.oneof(
   fc.string({ maxLength: 3 }),
@@ -41,4 +41,15 @@ test("gives all that stays while what it has given is deleted", () => {
     given++;
   }
   expect([given, parted.size]).toEqual([1_000, 0]);
+});
+
+test.each([
+  ["of one peer", (n: number) => `tcp 80 ${n} 198.51.100.2`],
+  ["of many peers", (n: number) => `tcp 80 40000 198.51.${n >> 8}.${n & 255}`],
+])("flows %s lie in all parts alike", (_, keyOf) => {
+  const sizes = new Map<number, number>();
+  const keys = Array.from({ length: 32_000 }, (_, n) => keyOf(1_024 + n));
+  for (const key of keys) sizes.set(partOf(key), (sizes.get(partOf(key)) ?? 0) + 1);
+  expect(sizes.size).toBe(parts);
+  expect(Math.max(...sizes.values())).toBeLessThan((keys.length / parts) * 1.5);
 });

@@ -1,7 +1,7 @@
 /** A hundred thousand open connections at S: how soon they are published whole, and who has to wait meanwhile. */
 import { expect, test } from "vitest";
 import { Actor, agentFlags } from "./kernel/actor.ts";
-import type { FullSourceCalls, Published } from "./kernel/full-source.script.ts";
+import type { FullSourceCalls } from "./kernel/full-source.script.ts";
 import { Namespace } from "./kernel/namespace.ts";
 
 const own = "10.77.0.11";
@@ -11,12 +11,8 @@ const ports = Array.from({ length: 8 }, (_, index) => 8_001 + index);
 const flows = perProcess * ports.length;
 const publishedWithinMs = 2_000;
 const heldMsMax = 20;
-/** The first round waits for compilers. */
-const roundsMax = 6;
-
-function isGood({ tookMs, heldMs }: Published): boolean {
-  return tookMs < publishedWithinMs && heldMs < heldMsMax;
-}
+/** As before a remap, where the table has them all, and as at an agent's start. */
+const rounds = [{ wasKnown: true }, { wasKnown: false }, { wasKnown: true }, { wasKnown: false }];
 
 test("100,000 connections are listed and published within 2 s, and the event loop is held for no more than 20 ms", async () => {
   using host = new Namespace("manysrc");
@@ -40,10 +36,13 @@ test("100,000 connections are listed and published within 2 s, and the event loo
   }
 
   const agent = await start(host);
-  const rounds: Published[] = [];
-  do rounds.push(await agent.call("publish", own as Parameters<FullSourceCalls["publish"]>[0], true));
-  while (!rounds.some(isGood) && rounds.length < roundsMax);
-  console.log(JSON.stringify(rounds));
-  for (const round of rounds) expect(round).toMatchObject({ flows, known: flows });
-  expect(rounds.find(isGood), JSON.stringify(rounds)).toBeDefined();
+  const published = [];
+  for (const { wasKnown } of rounds)
+    published.push(await agent.call("publish", own as Parameters<FullSourceCalls["publish"]>[0], wasKnown));
+  console.log(JSON.stringify(published));
+  for (const { tookMs, heldMs, ...content } of published) {
+    expect(content).toEqual({ flows, known: flows });
+    expect(tookMs).toBeLessThan(publishedWithinMs);
+    expect(heldMs).toBeLessThan(heldMsMax);
+  }
 }, 180_000);

@@ -79,7 +79,7 @@ describe("FlowTable", () => {
     table.apply(change(1, "open", { address: other }), 30);
     expect([table.size, table.countOf(address), table.countOf(other)]).toEqual([3, 2, 1]);
     const flows = [...table.flowsOf(address)];
-    expect(flows).toEqual([
+    expect(flows.toSorted((one, other) => one.key.peerPort - other.key.peerPort)).toEqual([
       { key: change(1, "open").key, owner: "vm-a", state: "open", openedAtMs: 10, generation: 1n },
       { key: change(2, "open").key, owner: "vm-a", state: "closing", openedAtMs: 20, generation: 1n },
     ]);
@@ -109,11 +109,12 @@ describe("FlowTable", () => {
     table.apply(change(2, "closed"), 20);
     table.apply(change(4, "half-open"), 20);
     const steps = reconciliation.finish(30);
-    expect(steps.next().value).toEqual({ kind: "unchanged" });
-    expect(steps.next().value).toMatchObject({ flow: { state: "closed", key: { peerPort: 3 } } });
+    let step = steps.next();
+    while (step.done === false && step.value.kind === "unchanged") step = steps.next();
+    expect(step.value).toMatchObject({ flow: { state: "closed", key: { peerPort: 3 } } });
     table.apply(change(5, "open"), 30);
     expect([...steps].filter(({ kind }) => kind !== "unchanged")).toEqual([]);
-    expect([...table.flowsOf(address)].map((flow) => `${flow.key.peerPort} ${flow.state}`)).toEqual([
+    expect([...table.flowsOf(address)].map((flow) => `${flow.key.peerPort} ${flow.state}`).sort()).toEqual([
       "1 open",
       "4 half-open",
       "5 open",
