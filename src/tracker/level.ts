@@ -227,13 +227,13 @@ async function readShard(db: Level<Buffer, Buffer>, shard: number): Promise<Stor
   const tombstones: Tombstone[] = [];
   const flow = new FlowRowReader();
   const restore = (key: Buffer, sealed: Buffer): void => {
-    const value = unseal(key, sealed);
     const kind = key[2];
     if (kind === rowKinds.flow) {
-      flow.read(key, value);
+      flow.read(key, sealed);
       table.restoreFlow(flow.owner, flow.address, flow.words, 0);
       return;
     }
+    const value = unseal(key, sealed);
     const { name } = readRowKey(key);
     if (kind === rowKinds.tombstone) tombstones.push(decodeTombstone(name, value));
     else if (kind === rowKinds.sender) table.restoreSender(decodeSender(value));

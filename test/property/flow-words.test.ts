@@ -7,7 +7,7 @@ import { changedAtAt, longAt } from "../../src/flow/flow-words.ts";
 import { KeyDigest } from "../../src/flow/key-digest.ts";
 import { PackedRows } from "../../src/flow/packed-rows.ts";
 import { FlowChanges } from "../../src/tracker/flow-changes.ts";
-import { checksumBytes, FlowRowReader, FlowRowWriter } from "../../src/tracker/flow-rows.ts";
+import { FlowRowReader, FlowRowWriter } from "../../src/tracker/flow-rows.ts";
 import { RecordFault } from "../../src/tracker/record.ts";
 import { anyKey } from "../support/flows.ts";
 import { flowInWords, keyInWords } from "../support/packed.ts";
@@ -54,7 +54,7 @@ test("one row of the database after the other reads back, whoever and whatever t
       for (const [flow, changedAt] of flows) {
         const writer = new FlowRowWriter(7, flow.owner, flow.key.address);
         writer.setRow(flowInWords(flow, changedAt), 0);
-        reader.read(Buffer.from(writer.key), Buffer.from(writer.value.subarray(0, -checksumBytes)));
+        reader.read(Buffer.from(writer.key), Buffer.from(writer.value));
         expect([reader.owner, reader.address]).toEqual([flow.owner, flow.key.address]);
         expect(reader.words).toEqual(flowInWords(flow, changedAt));
         expect(longAt(reader.words, changedAtAt)).toBe(changedAt);
@@ -67,7 +67,7 @@ test("a row of the database that is too short, or of no known version, protocol 
   const [flow = expect.fail()] = fc.sample(anyFlow, 1);
   const writer = new FlowRowWriter(7, flow.owner, flow.key.address);
   writer.setRow(flowInWords(flow), 0);
-  const [key, value] = [writer.key, writer.value.subarray(0, -checksumBytes)];
+  const { key, value } = writer;
   const withByte = (bytes: Buffer, at: number): Buffer => {
     const changed = Buffer.from(bytes);
     changed[at] = 0x7f;
@@ -82,6 +82,27 @@ test("a row of the database that is too short, or of no known version, protocol 
     [key, withByte(value, 1)],
   ] as const)
     expect(() => new FlowRowReader().read(badKey, badValue)).toThrow(RecordFault);
+});
+
+test("a row of the database is refused when any one of its bits is another", () => {
+  /** By which the database knows that it is a flow's. */
+  const kindByte = 2;
+  fc.assert(
+    fc.property(anyFlow, anyFlow, fc.nat(), fc.nat({ max: 7 }), (before, flow, place, bit) => {
+      const reader = new FlowRowReader();
+      const writer = new FlowRowWriter(7, flow.owner, flow.key.address);
+      writer.setRow(flowInWords(before), 0);
+      reader.read(Buffer.from(writer.key), Buffer.from(writer.value));
+      writer.setRow(flowInWords(flow), 0);
+      const bytes = Buffer.concat([writer.key, writer.value]);
+      const at = place % bytes.length;
+      fc.pre(at !== kindByte);
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
+      const { length } = writer.key;
+      expect(() => reader.read(bytes.subarray(0, length), bytes.subarray(length))).toThrow(RecordFault);
+    }),
+    { numRuns: 1_000 },
+  );
 });
 
 test("changes are given in order, or those of an address and an owner, with whom they pass", () => {
