@@ -35,7 +35,8 @@ export class KvEpochLog implements EpochHistory {
   readonly #options: KvEpochLogOptions;
   readonly #mirror: EpochMirror;
   readonly #writer = randomBytes(writerBytes).toString("hex");
-  #bucket = Promise.withResolvers<KvBucket>();
+  /** From when all that it holds was read once: what it no longer holds would look as if it had never been. */
+  readonly #bucket = Promise.withResolvers<KvBucket>();
 
   /** Knows nothing, and stores nothing, before {@link run}. */
   constructor(options: KvEpochLogOptions) {
@@ -97,11 +98,11 @@ export class KvEpochLog implements EpochHistory {
     const { bus, replicas } = this.#options;
     const connection = await bus.connection(stop);
     const bucket = await (replicas === undefined ? KvBucket.bind(connection) : KvBucket.open(connection, replicas));
-    this.#bucket.resolve(bucket);
     let stored = 0n;
     const watch = new AbortController();
     let completing: Promise<void> | undefined;
     const onComplete = (): void => {
+      this.#bucket.resolve(bucket);
       completing = this.#complete(bucket, stored, stop).catch(() => watch.abort());
     };
     await bucket.watch(

@@ -11,7 +11,10 @@ interface Run {
   readonly address: IpAddress;
   readonly owner: string;
   via: string | undefined;
-  /** The change after its last. */
+  /** Where their rows lie. Undefined: among those that were copied. */
+  readonly words: Uint32Array | undefined;
+  readonly begin: number;
+  /** The row after the last one. */
   end: number;
 }
 
@@ -24,55 +27,47 @@ const firstCapacity = 4;
 
 export class FlowChanges implements Iterable<Flow> {
   readonly #runs: Run[] = [];
-  #words: Uint32Array;
+  #copied = new Uint32Array(0);
+  #copies = 0;
   #length = 0;
-
-  /** `expected`: how many changes there will be, more or less. */
-  constructor(expected = firstCapacity) {
-    this.#words = new Uint32Array(rowWords * Math.max(1, expected));
-  }
 
   get length(): number {
     return this.#length;
   }
 
-  /** Takes a row's words. */
+  /** Takes a row's words, which may be others afterwards. */
   add(address: IpAddress, owner: string, words: Uint32Array, at: number): void {
-    if (rowWords * this.#length === this.#words.length) this.#resize(2 * this.#length);
-    const to = rowWords * this.#length++;
-    for (let n = 0; n < rowWords; n++) this.#words[to + n] = words[at + n] ?? 0;
-    const last = this.#runs.at(-1);
-    if (last?.address === address && last.owner === owner) last.end = this.#length;
-    else this.#runs.push({ address, owner, via: undefined, end: this.#length });
+    if (rowWords * this.#copies === this.#copied.length) this.#resize(Math.max(firstCapacity, 2 * this.#copies));
+    const to = rowWords * this.#copies;
+    for (let n = 0; n < rowWords; n++) this.#copied[to + n] = words[at + n] ?? 0;
+    this.#append(address, owner, undefined, this.#copies++);
+  }
+
+  /** A row that stays as it is, where it is: all of its message's rows are kept with it, which mostly are changes as well. */
+  share(address: IpAddress, owner: string, words: Uint32Array, at: number): void {
+    this.#append(address, owner, words, at / rowWords);
   }
 
   /** After the last one was added: whom the flows pass, and no more memory than that takes. */
   seal(via: (address: IpAddress, owner: string) => string | undefined): this {
     for (const run of this.#runs) run.via = via(run.address, run.owner);
-    if (rowWords * this.#length < this.#words.length) this.#resize(this.#length);
+    if (rowWords * this.#copies < this.#copied.length) this.#resize(this.#copies);
     return this;
   }
 
   /** Those of an address, or of an owner at it. */
   *matching({ address, owner }: ChangeQuery): Generator<Flow, void, undefined> {
-    let begin = 0;
-    for (const run of this.#runs) {
-      if (run.address === address && (owner === undefined || owner === run.owner)) yield* this.#flowsOf(run, begin);
-      begin = run.end;
-    }
+    for (const run of this.#runs)
+      if (run.address === address && (owner === undefined || owner === run.owner)) yield* this.#flowsOf(run);
   }
 
   *[Symbol.iterator](): Generator<Flow, void, undefined> {
-    let begin = 0;
-    for (const run of this.#runs) {
-      yield* this.#flowsOf(run, begin);
-      begin = run.end;
-    }
+    for (const run of this.#runs) yield* this.#flowsOf(run);
   }
 
-  *#flowsOf({ address, owner, via, end }: Run, begin: number): Generator<Flow, void, undefined> {
+  *#flowsOf({ address, owner, via, words = this.#copied, begin, end }: Run): Generator<Flow, void, undefined> {
     for (let n = begin; n < end; n++) {
-      const [words, at] = [this.#words, rowWords * n];
+      const at = rowWords * n;
       const flow = {
         key: keyFromWords(address, words, at),
         owner,
@@ -84,9 +79,17 @@ export class FlowChanges implements Iterable<Flow> {
     }
   }
 
-  #resize(changes: number): void {
-    const words = new Uint32Array(rowWords * changes);
-    words.set(this.#words.subarray(0, rowWords * this.#length));
-    this.#words = words;
+  #append(address: IpAddress, owner: string, words: Uint32Array | undefined, row: number): void {
+    this.#length++;
+    const last = this.#runs.at(-1);
+    const goesOn = last?.end === row && last.words === words && last.address === address && last.owner === owner;
+    if (goesOn) last.end = row + 1;
+    else this.#runs.push({ address, owner, via: undefined, words, begin: row, end: row + 1 });
+  }
+
+  #resize(copies: number): void {
+    const words = new Uint32Array(rowWords * copies);
+    words.set(this.#copied.subarray(0, rowWords * this.#copies));
+    this.#copied = words;
   }
 }

@@ -19,8 +19,11 @@ export const streamField = z
 /** Section `rebuild` of a configuration. */
 export const rebuildField = z
   .strictObject({
-    /** How long instances may take to answer before a shard that was lost counts as whole again. */
-    settleMs: z.int().min(0).max(dayMs).default(10_000),
+    /**
+     * How long instances may take to answer before a shard that was lost counts as whole again. By default longer than the
+     * 10 s within which each one says something of itself, also one that heard no request.
+     */
+    settleMs: z.int().min(0).max(dayMs).default(15_000),
   })
   .prefault({});
 

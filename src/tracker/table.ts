@@ -121,7 +121,7 @@ export class ShardTable {
     this.#sequence = sequence;
     for (const expired of this.#tombstones.expire(sequence)) this.dirty.tombstone(expired.key);
     const { body } = batch;
-    const changes = new FlowChanges(body.kind === "changes" ? body.rows.length : undefined);
+    const changes = new FlowChanges();
     writeLong(closing, changedAtAt, sequence);
     const via = (address: IpAddress, owner: string): string | undefined => this.#forwarders.via(address, owner);
     if (body.kind === "address-owned" || body.kind === "instance-gone") {
@@ -277,7 +277,7 @@ export class ShardTable {
     const [{ words }, address, at] = [rows, rows.addressOf(row), rowWords * row];
     if (stateAt(words, at) !== "closed") {
       this.#put(owner, address, words, at);
-      changes.add(address, owner, words, at);
+      changes.share(address, owner, words, at);
       return;
     }
     const slab = this.#flows.slab(owner, address);

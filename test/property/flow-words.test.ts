@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { FlowRow } from "../../src/flow/events.ts";
 import type { LiveFlow } from "../../src/flow/flow.ts";
-import { changedAtAt, longAt } from "../../src/flow/flow-words.ts";
+import { changedAtAt, longAt, rowWords } from "../../src/flow/flow-words.ts";
 import { KeyDigest } from "../../src/flow/key-digest.ts";
 import { PackedRows } from "../../src/flow/packed-rows.ts";
 import { FlowChanges } from "../../src/tracker/flow-changes.ts";
@@ -108,14 +108,20 @@ test("a row of the database is refused when any one of its bits is another", () 
 test("changes are given in order, or those of an address and an owner, with whom they pass", () => {
   const someFlow = fc.tuple(anyFlow, fc.nat({ max: 1 }));
   fc.assert(
-    fc.property(fc.array(someFlow, { maxLength: 30 }), (some) => {
+    fc.property(fc.array(someFlow, { maxLength: 30 }), fc.array(fc.boolean()), (some, isShared) => {
       const [one, other] = [some[0]?.[0].key.address, some.at(-1)?.[0].key.address];
       const flows = some.map(([flow, which]) => {
         const address = (which === 0 ? one : other) ?? flow.key.address;
         return { ...flow, key: { ...flow.key, address } };
       });
       const changes = new FlowChanges();
-      for (const flow of flows) changes.add(flow.key.address, flow.owner, flowInWords(flow), 0);
+      const shared = new Uint32Array(rowWords * flows.length);
+      for (const [row, flow] of flows.entries()) {
+        const { address } = flow.key;
+        shared.set(flowInWords(flow), rowWords * row);
+        if (isShared[row] === true) changes.share(address, flow.owner, shared, rowWords * row);
+        else changes.add(address, flow.owner, flowInWords(flow), 0);
+      }
       changes.seal((_, owner) => (owner === "vm-b" ? "vm-c" : undefined));
       const seen = flows.map((flow) => (flow.owner === "vm-b" ? { ...flow, via: "vm-c" } : flow));
       expect(changes.length).toBe(flows.length);
