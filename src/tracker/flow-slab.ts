@@ -94,9 +94,9 @@ export class FlowSlab {
     return this.#words[slot * rowWords + word] ?? 0;
   }
 
-  /** For the database. */
-  writeRow(slot: number, writer: { setRow(words: Uint32Array, at: number): void }): void {
-    writer.setRow(this.#words, slot * rowWords);
+  /** Rows of these slots, until the next change. */
+  words(from: number, to: number): Uint32Array {
+    return this.#words.subarray(from * rowWords, to * rowWords);
   }
 
   stateAt(slot: number): LiveFlowState {

@@ -1,38 +1,44 @@
 /**
  * A tracker's database on LevelDB: where its bytes reach the disk.
  *
- * One batch holds what some messages changed and the position after them, so a crash loses both or neither. Batches
- * aren't synced one by one: what a power failure takes is applied again from the stream.
+ * What a tracker commits is the messages themselves, as they came, with the position after them in one batch, so a crash
+ * loses both or neither; now and then the whole table as a checkpoint, after which the messages before it go. So a flow that
+ * is told of costs its part of a message and no row of its own. Batches aren't synced one by one: what a power failure takes
+ * is applied again from the stream.
  *
- * Every value ends with a checksum over its key and itself, for LevelDB doesn't check what it reads. After a failed
- * write only {@link FlowStore.reopen} tells what the disk holds. All failures are {@link StoreFault}s.
+ * After a failed write only {@link FlowStore.reopen} tells what the disk holds. All failures are {@link StoreFault}s.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { crc32 } from "node:zlib";
 import { Level } from "level";
-import { keyWords } from "../flow/flow-words.ts";
-import type { DirtyRun } from "./dirty.ts";
-import { checksumBytes, FlowRowReader, FlowRowWriter } from "./flow-rows.ts";
+import { isCheckpointDue, PageReader, pagesOf } from "./checkpoint.ts";
+import { applyMessage } from "./message.ts";
 import type { ShardRow } from "./peers.ts";
 import {
+  type Checkpoint,
+  checkpointNumberMax,
+  decodeMessage,
   decodePosition,
-  decodeSender,
-  decodeTombstone,
+  earlierMessages,
+  encodeMessage,
   encodePosition,
-  encodeSender,
-  encodeTombstone,
+  type KeyRange,
+  laterMessages,
+  messageKey,
   type Position,
+  pageKey,
+  pageRange,
+  positionKey,
   RecordFault,
-  readRowKey,
-  rowKey,
+  readKey,
   rowKinds,
+  seal,
+  sequenceOfKey,
   shardRange,
-  tombstoneRowKey,
+  unseal,
 } from "./record.ts";
 import { StoreFault, storeFault } from "./store-fault.ts";
 import { ShardTable } from "./table.ts";
-import type { Tombstone } from "./tombstones.ts";
 
 export interface StoredShard {
   readonly table: ShardTable;
@@ -40,17 +46,30 @@ export interface StoredShard {
   readonly position: Position | undefined;
 }
 
-type Batch = ReturnType<Level<Buffer, Buffer>["batch"]>;
+/** A message as the stream has it. */
+export interface StoredMessage {
+  readonly sequence: bigint;
+  readonly data: Uint8Array;
+}
+
+/** What is stored of a shard since its checkpoint. */
+interface ShardLog {
+  readonly checkpoint: Checkpoint;
+  /** Of the last message. */
+  sequence: bigint;
+  bytes: number;
+}
 
 const directoryMode = 0o700;
-/** Of one read, while a shard is loaded. */
-const readRowsMax = 2_000;
-const readBytesMax = 262_144;
+/** Of one read or write, while a shard is loaded or its checkpoint stored. */
+const partRowsMax = 2_000;
+const partBytesMax = 262_144;
 
 type PutRow = { type: "put"; key: Buffer; value: Buffer };
 
 export class FlowStore implements AsyncDisposable {
   readonly #directory: string;
+  readonly #logs = new Map<number, ShardLog>();
   #db: Level<Buffer, Buffer> | undefined;
 
   /** Nothing is opened yet. */
@@ -67,6 +86,7 @@ export class FlowStore implements AsyncDisposable {
   /** Opens the database, or opens it anew, with what is on the disk. */
   async reopen(): Promise<void> {
     await this.#close();
+    this.#logs.clear();
     let db: Level<Buffer, Buffer> | undefined;
     try {
       mkdirSync(this.#directory, { recursive: true, mode: directoryMode });
@@ -89,27 +109,67 @@ export class FlowStore implements AsyncDisposable {
   }
 
   /** Throws {@link RecordFault} when rows don't read back; then only {@link wipe} helps. */
-  load(shard: number): Promise<StoredShard> {
-    return this.#use((db) => readShard(db, shard));
+  async load(shard: number): Promise<StoredShard> {
+    this.#logs.delete(shard);
+    return await this.#use(async (db) => {
+      const key = positionKey(shard);
+      const stored = await db.get(key);
+      // Rows without a position are what a copy has left that was broken off.
+      if (stored === undefined) return { table: new ShardTable(), position: undefined };
+      const { position, checkpoint } = decodePosition(unseal(key, stored));
+      const table = await readPages(db, shard, checkpoint);
+      const bytes = await replay(db, shard, table);
+      if (table.sequence !== position.sequence)
+        throw new RecordFault(`messages up to ${table.sequence} instead of ${position.sequence}`);
+      await this.#clear(db, shard, checkpoint);
+      this.#logs.set(shard, { checkpoint, sequence: position.sequence, bytes });
+      return { table, position };
+    });
   }
 
-  /** Stores what the table has changed since the last commit, and its position, in one batch. */
-  async commit(shard: number, table: ShardTable, position: Position): Promise<void> {
-    const dirt = table.dirty.take();
+  /**
+   * Stores what was applied since the last commit or checkpoint, and the position after it, in one batch. The shard must
+   * have a checkpoint. True: it should have a new one before anything else is applied.
+   */
+  async commit(
+    shard: number,
+    table: ShardTable,
+    messages: readonly StoredMessage[],
+    position: Position,
+  ): Promise<boolean> {
+    const log = this.#logs.get(shard);
+    if (log === undefined) throw new Error(`shard ${shard} has no checkpoint that messages could follow`);
     await this.#use(async (db) => {
-      // Chained, it takes each row at once: no objects that wait for all others, and half the time.
-      await using batch = db.batch();
-      putOrDelete(batch, rowKey(shard, rowKinds.position), encodePosition(position));
-      for (const run of dirt.runs) putFlows(batch, shard, table, run, dirt.words);
-      for (const key of dirt.tombstones) {
-        const tombstone = table.tombstone(key);
-        putOrDelete(batch, tombstoneRowKey(shard, key), tombstone && encodeTombstone(tombstone));
+      const rows = messages.map(({ sequence, data }, n): PutRow => {
+        const value = encodeMessage(messages[n - 1]?.sequence ?? log.sequence, data);
+        return put(messageKey(shard, sequence), value);
+      });
+      await db.batch([...rows, put(positionKey(shard), encodePosition(position, log.checkpoint))]);
+    });
+    log.sequence = position.sequence;
+    for (const { data } of messages) log.bytes += data.length;
+    return isCheckpointDue(log.bytes, table.size);
+  }
+
+  /** Stores the whole table, which must not change meanwhile, and its position; then the messages up to it go. */
+  async checkpoint(shard: number, table: ShardTable, position: Position): Promise<void> {
+    const number = (this.#logs.get(shard)?.checkpoint.number ?? 0) + 1;
+    await this.#use(async (db) => {
+      let pages = 0;
+      let part: PutRow[] = [];
+      let bytes = 0;
+      for (const page of pagesOf(table)) {
+        part.push(put(pageKey(shard, number, pages++), page));
+        bytes += page.length;
+        if (bytes < partBytesMax) continue;
+        await db.batch(part);
+        part = [];
+        bytes = 0;
       }
-      for (const instance of dirt.senders) {
-        const sender = table.sender(instance);
-        putOrDelete(batch, rowKey(shard, rowKinds.sender, Buffer.from(instance)), sender && encodeSender(sender));
-      }
-      await batch.write();
+      const checkpoint = { number, sequence: position.sequence, pages };
+      await db.batch([...part, put(positionKey(shard), encodePosition(position, checkpoint))]);
+      await this.#clear(db, shard, checkpoint);
+      this.#logs.set(shard, { checkpoint, sequence: position.sequence, bytes: 0 });
     });
   }
 
@@ -120,7 +180,7 @@ export class FlowStore implements AsyncDisposable {
       for (let from = 0; ; ) {
         const [key] = await db.keys({ gte: shardRange(from).gte, limit: 1 }).all();
         if (key === undefined) return found;
-        const { shard } = readRowKey(key);
+        const { shard } = readKey(key);
         found.push(shard);
         from = shard + 1;
       }
@@ -157,11 +217,11 @@ export class FlowStore implements AsyncDisposable {
     for await (const part of parts) {
       const rows: PutRow[] = [];
       for (const row of part) {
-        const { shard: of, kind } = readRowKey(row.key);
+        const { shard: of, kind } = readKey(row.key);
         if (of !== shard) throw new RecordFault(`a row of shard ${of} instead of ${shard}`);
-        const put = { type: "put", ...row } as const;
-        if (kind === rowKinds.position) position = put;
-        else rows.push(put);
+        const copied: PutRow = { type: "put", ...row };
+        if (kind === rowKinds.position) position = copied;
+        else rows.push(copied);
       }
       await this.#use((db) => db.batch(rows));
     }
@@ -171,11 +231,19 @@ export class FlowStore implements AsyncDisposable {
   }
 
   async wipe(shard: number): Promise<void> {
+    this.#logs.delete(shard);
     await this.#use((db) => db.clear(shardRange(shard)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#close();
+  }
+
+  /** What counts no more, and what of a later checkpoint a crash has left. */
+  async #clear(db: Level<Buffer, Buffer>, shard: number, { number, sequence }: Checkpoint): Promise<void> {
+    await db.clear(earlierMessages(shard, sequence));
+    await db.clear(pageRange(shard, 0, number));
+    await db.clear(pageRange(shard, number + 1, checkpointNumberMax));
   }
 
   async #close(): Promise<void> {
@@ -217,47 +285,47 @@ function damage(message: string): Error {
   return Object.assign(new Error(message), { code: "LEVEL_CORRUPTION" });
 }
 
-async function readShard(db: Level<Buffer, Buffer>, shard: number): Promise<StoredShard> {
-  const positionKey = rowKey(shard, rowKinds.position);
-  const stored = await db.get(positionKey);
-  // Rows without a position are what a copy has left that was broken off.
-  if (stored === undefined) return { table: new ShardTable(), position: undefined };
-  const position = decodePosition(unseal(positionKey, stored));
-  const table = new ShardTable(position.sequence);
-  const tombstones: Tombstone[] = [];
-  const flow = new FlowRowReader();
-  const restore = (key: Buffer, sealed: Buffer): void => {
-    const kind = key[2];
-    if (kind === rowKinds.flow) {
-      flow.read(key, sealed);
-      table.restoreFlow(flow.owner, flow.address, flow.words, 0);
-      return;
+async function readPages(db: Level<Buffer, Buffer>, shard: number, checkpoint: Checkpoint): Promise<ShardTable> {
+  const { number, sequence, pages } = checkpoint;
+  const table = new ShardTable(sequence);
+  const reader = new PageReader(table);
+  let found = 0;
+  for await (const rows of rowsOf(db, pageRange(shard, number, number + 1)))
+    for (const [key, sealed] of rows) {
+      reader.read(unseal(key, sealed));
+      found++;
     }
-    const value = unseal(key, sealed);
-    const { name } = readRowKey(key);
-    if (kind === rowKinds.tombstone) tombstones.push(decodeTombstone(name, value));
-    else if (kind === rowKinds.sender) table.restoreSender(decodeSender(value));
-    else if (kind !== rowKinds.position) throw new RecordFault(`a row of kind ${kind}`);
-  };
-  for await (const rows of rowsOf(db, shard)) for (const [key, sealed] of rows) restore(key, sealed);
-  table.restored();
-  tombstones.sort((a, b) => (a.closedAt < b.closedAt ? -1 : Number(a.closedAt > b.closedAt)));
-  for (const tombstone of tombstones) table.restoreTombstone(tombstone);
-  return { table, position };
+  if (found !== pages) throw new RecordFault(`checkpoint ${number} has ${found} pages instead of ${pages}`);
+  reader.end();
+  return table;
+}
+
+/** Applies the messages after the checkpoint. Returns their bytes. */
+async function replay(db: Level<Buffer, Buffer>, shard: number, table: ShardTable): Promise<number> {
+  let bytes = 0;
+  for await (const rows of rowsOf(db, laterMessages(shard, table.sequence)))
+    for (const [key, sealed] of rows) {
+      const { previous, data } = decodeMessage(unseal(key, sealed));
+      if (previous !== table.sequence)
+        throw new RecordFault(`messages between ${table.sequence} and ${previous} are missing`);
+      applyMessage(table, shard, sequenceOfKey(key), data);
+      bytes += data.length;
+    }
+  return bytes;
 }
 
 /**
  * Many at a time, for to wait for each one would take several times as long; and the next ones are read while these are
  * used.
  */
-async function* rowsOf(db: Level<Buffer, Buffer>, shard: number): AsyncGenerator<readonly [Buffer, Buffer][]> {
-  await using iterator = db.iterator({ ...shardRange(shard), highWaterMarkBytes: readBytesMax });
-  let next = iterator.nextv(readRowsMax);
+async function* rowsOf(db: Level<Buffer, Buffer>, range: KeyRange): AsyncGenerator<readonly [Buffer, Buffer][]> {
+  await using iterator = db.iterator({ ...range, highWaterMarkBytes: partBytesMax });
+  let next = iterator.nextv(partRowsMax);
   try {
     for (;;) {
       const rows = await next;
       if (rows.length === 0) return;
-      next = iterator.nextv(readRowsMax);
+      next = iterator.nextv(partRowsMax);
       yield rows;
     }
   } finally {
@@ -266,37 +334,6 @@ async function* rowsOf(db: Level<Buffer, Buffer>, shard: number): AsyncGenerator
   }
 }
 
-/** What the table has of these flows now. */
-function putFlows(batch: Batch, shard: number, table: ShardTable, run: DirtyRun, words: Uint32Array): void {
-  const { owner, address, begin, end } = run;
-  const [slab, row] = [table.slab(owner, address), new FlowRowWriter(shard, owner, address)];
-  for (let at = begin; at < end; at += keyWords) {
-    const slot = slab?.slotOf(words, at);
-    if (slab === undefined || slot === undefined) {
-      row.setKey(words, at);
-      batch.del(row.key);
-    } else {
-      slab.writeRow(slot, row);
-      batch.put(row.key, row.value);
-    }
-  }
-}
-
-function putOrDelete(batch: Batch, key: Buffer, value: Buffer | undefined): void {
-  if (value === undefined) batch.del(key);
-  else batch.put(key, seal(key, value));
-}
-
-function seal(key: Buffer, value: Buffer): Buffer {
-  const sealed = Buffer.allocUnsafe(value.length + checksumBytes);
-  sealed.set(value);
-  sealed.writeUInt32BE(crc32(value, crc32(key)), value.length);
-  return sealed;
-}
-
-function unseal(key: Buffer, sealed: Buffer): Buffer {
-  const value = sealed.subarray(0, Math.max(0, sealed.length - checksumBytes));
-  if (sealed.length < checksumBytes || sealed.readUInt32BE(value.length) !== crc32(value, crc32(key)))
-    throw new RecordFault(`a row of ${sealed.length} bytes whose checksum is wrong`);
-  return value;
+function put(key: Buffer, value: Buffer): PutRow {
+  return { type: "put", key, value: seal(key, value) };
 }

@@ -63,6 +63,10 @@ export class OwnerIndex {
     return this.#addresses.get(address)?.get(owner)?.slab;
   }
 
+  *slabs(): Generator<OwnedSlab> {
+    for (const owners of this.#addresses.values()) for (const [owner, { slab }] of owners) yield { owner, slab };
+  }
+
   slabsAt(address: IpAddress): OwnedSlab[] {
     return [...(this.#addresses.get(address) ?? [])].map(([owner, { slab }]) => ({ owner, slab }));
   }

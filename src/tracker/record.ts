@@ -1,19 +1,13 @@
 /**
  * What a tracker's database holds, byte for byte.
  *
- * Keys: shard (2 bytes), kind (1), then what names the row; numbers big-endian, so that a shard is one range. Values
- * begin with the version of their form. A row that doesn't read back is a fault of the disk or a newer program's.
+ * Of every shard: a *checkpoint*, its table as of one message of the stream, in pages; the messages applied since, as the
+ * stream has them; and the position, which says what of all this counts. Keys: shard (2 bytes), kind (1), then what names
+ * the row; numbers big-endian, so that a shard is one range and messages lie in order. Every value ends with a checksum
+ * over its key and itself, for LevelDB doesn't check what it reads. A row that doesn't read back is a fault of the disk
+ * or another version's.
  */
-import {
-  type IpAddress,
-  ipAddressFromWords,
-  mappedBytes,
-  parseIpAddress,
-  writeIpAddressWords,
-} from "../flow/address.ts";
-import type { FlowKey, LiveFlowState, Protocol } from "../flow/flow.ts";
-import type { Sender } from "./sender.ts";
-import type { Tombstone } from "./tombstones.ts";
+import { crc32 } from "node:zlib";
 
 /** Where a shard's data stand, stored in one batch with them. */
 export interface Position {
@@ -25,149 +19,149 @@ export interface Position {
   readonly rebuilding: boolean;
 }
 
-export const rowKinds = { position: 1, flow: 2, tombstone: 3, sender: 4 } as const;
+/** Which pages count, and from which message on the others do. */
+export interface Checkpoint {
+  /** Of a shard's checkpoints the later ones have the greater numbers. */
+  readonly number: number;
+  /** Stream sequence of the last message applied to the pages. */
+  readonly sequence: bigint;
+  readonly pages: number;
+}
+
+/** 2 to 4 were rows of single flows, in an earlier form. */
+export const rowKinds = { position: 1, page: 5, message: 6 } as const;
 export type RowKind = (typeof rowKinds)[keyof typeof rowKinds];
 
 /** Of the form that this program writes, and alone reads. */
-export const recordVersion = 1;
-export const protocols: readonly Protocol[] = ["tcp", "udp"];
-export const states: readonly LiveFlowState[] = ["half-open", "open", "closing"];
-export const keyHeadBytes = 3;
-/** Of a flow, without its owner: all owners of a key lie side by side. */
-export const flowKeyBytes = 1 + mappedBytes + 2 + mappedBytes + 2;
-const positionHeadBytes = 2 + 8;
+const positionVersion = 2;
+const headBytes = 3;
+const positionHeadBytes = 2 + 8 + 4 + 8 + 4;
+const checksumBytes = 4;
+const sequenceBytes = 8;
 
 /** A row of the database that this program did not write, or not like this. */
 export class RecordFault extends Error {
   override readonly name = "RecordFault";
 }
 
-export function rowKey(shard: number, kind: RowKind, name: Uint8Array = new Uint8Array()): Buffer {
-  const key = Buffer.allocUnsafe(keyHeadBytes + name.length);
-  writeRowHead(viewOf(key), shard, kind);
-  key.set(name, keyHeadBytes);
-  return key;
+export function positionKey(shard: number): Buffer {
+  return keyOf(shard, rowKinds.position);
 }
 
-/** All rows of a shard: from the first key on, up to and without the second. */
-export function shardRange(shard: number): { gte: Buffer; lt: Buffer } {
-  return { gte: rowKey(shard, 0 as RowKind), lt: rowKey(shard + 1, 0 as RowKind) };
+export function pageKey(shard: number, checkpoint: number, page: number): Buffer {
+  const name = Buffer.alloc(8);
+  name.writeUInt32BE(checkpoint);
+  name.writeUInt32BE(page, 4);
+  return keyOf(shard, rowKinds.page, name);
 }
 
-export function readRowKey(key: Buffer): { readonly shard: number; readonly kind: number; readonly name: Buffer } {
-  if (key.length < keyHeadBytes) throw new RecordFault(`a key of ${key.length} bytes`);
-  return { shard: key.readUInt16BE(0), kind: key.readUInt8(2), name: key.subarray(keyHeadBytes) };
+export function messageKey(shard: number, sequence: bigint): Buffer {
+  const name = Buffer.alloc(sequenceBytes);
+  name.writeBigUInt64BE(sequence);
+  return keyOf(shard, rowKinds.message, name);
 }
 
-export function tombstoneRowKey(shard: number, key: FlowKey): Buffer {
-  const row = Buffer.alloc(keyHeadBytes + flowKeyBytes);
-  const view = viewOf(row);
-  writeRowHead(view, shard, rowKinds.tombstone);
-  writeFlowKey(view, keyHeadBytes, key);
-  return row;
+export interface KeyRange {
+  readonly gte: Buffer;
+  readonly lt: Buffer;
 }
 
-export function encodeTombstone({ owner, closedAt }: Tombstone): Buffer {
-  const value = Buffer.alloc(9);
-  value.writeUInt8(recordVersion);
-  value.writeBigUInt64BE(closedAt, 1);
-  return Buffer.concat([value, Buffer.from(owner)]);
+/** All rows of a shard. */
+export function shardRange(shard: number): KeyRange {
+  return { gte: keyOf(shard, 0), lt: keyOf(shard + 1, 0) };
 }
 
-export function decodeTombstone(name: Buffer, value: Buffer): Tombstone {
-  checkVersion(value, 9);
-  return { key: readFlowKey(name), owner: value.subarray(9).toString(), closedAt: value.readBigUInt64BE(1) };
+/** Pages of the checkpoints from this number on, up to and without the second. */
+export function pageRange(shard: number, from: number, to: number): KeyRange {
+  return { gte: pageKey(shard, from, 0), lt: pageKey(shard, to, 0) };
 }
 
-export function encodePosition({ sequence, fingerprint, rebuilding }: Position): Buffer {
+/** Messages after this one. */
+export function laterMessages(shard: number, sequence: bigint): KeyRange {
+  return { gte: messageKey(shard, sequence + 1n), lt: keyOf(shard, rowKinds.message + 1) };
+}
+
+/** Messages up to this one, and itself. */
+export function earlierMessages(shard: number, sequence: bigint): KeyRange {
+  return { gte: messageKey(shard, 0n), lt: messageKey(shard, sequence + 1n) };
+}
+
+/** Pages that a later program might number. */
+export const checkpointNumberMax = 0xffff_ffff;
+
+export function readKey(key: Buffer): { readonly shard: number; readonly kind: number; readonly name: Buffer } {
+  if (key.length < headBytes) throw new RecordFault(`a key of ${key.length} bytes`);
+  return { shard: key.readUInt16BE(0), kind: key.readUInt8(2), name: key.subarray(headBytes) };
+}
+
+/** Of a message's row. */
+export function sequenceOfKey(key: Buffer): bigint {
+  const { kind, name } = readKey(key);
+  if (kind !== rowKinds.message || name.length !== sequenceBytes)
+    throw new RecordFault(`a message's key of kind ${kind}`);
+  return name.readBigUInt64BE();
+}
+
+export function encodePosition({ sequence, fingerprint, rebuilding }: Position, checkpoint: Checkpoint): Buffer {
   const value = Buffer.alloc(positionHeadBytes);
-  value.writeUInt8(recordVersion);
+  value.writeUInt8(positionVersion);
   value.writeUInt8(rebuilding ? 1 : 0, 1);
   value.writeBigUInt64BE(sequence, 2);
+  value.writeUInt32BE(checkpoint.number, 10);
+  value.writeBigUInt64BE(checkpoint.sequence, 14);
+  value.writeUInt32BE(checkpoint.pages, 22);
   return Buffer.concat([value, fingerprint]);
 }
 
-export function decodePosition(value: Buffer): Position {
-  checkVersion(value, positionHeadBytes);
-  return {
-    sequence: value.readBigUInt64BE(2),
-    fingerprint: value.subarray(positionHeadBytes),
-    rebuilding: value.readUInt8(1) === 1,
-  };
-}
-
-/** Senders are few and of changing form: JSON, with sequences as text. */
-export function encodeSender(sender: Sender): Buffer {
-  const text = JSON.stringify(sender, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
-  return Buffer.concat([Buffer.from([recordVersion]), Buffer.from(text)]);
-}
-
-type Stored<T> = T extends bigint ? string : T extends object ? { [Key in keyof T]: Stored<T[Key]> } : T;
-
-export function decodeSender(value: Buffer): Sender {
-  checkVersion(value, 1);
-  const stored = JSON.parse(value.subarray(1).toString()) as Stored<Sender>;
-  const boots = stored.boots.map(({ boot, sequence }) => ({ boot, sequence: BigInt(sequence) }));
-  const sender: Sender = { instance: stored.instance, boots, retired: [...stored.retired], broken: stored.broken };
-  if (stored.snapshot !== undefined) {
-    const { id, boot, begunAt, addresses, flows } = stored.snapshot;
-    const scope = addresses.flatMap((text) => parseIpAddress(String(text)) ?? []);
-    sender.snapshot = { id: BigInt(id), boot, begunAt: BigInt(begunAt), addresses: scope, flows };
-  }
-  if (stored.forwards !== undefined)
-    sender.forwards = stored.forwards.flatMap(({ address, owner }) => {
-      const known = parseIpAddress(String(address));
-      return known === undefined ? [] : [{ address: known, owner }];
-    });
-  return sender;
-}
-
-function viewOf(bytes: Buffer): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-export function writeRowHead(row: DataView, shard: number, kind: RowKind): void {
-  row.setUint16(0, shard);
-  row.setUint8(2, kind);
-}
-
-/** Of the address that is written or read, one at a time. */
-const words = new Uint32Array(mappedBytes / 4);
-
-function writeFlowKey(row: DataView, at: number, key: FlowKey, hasNewAddress = true): void {
-  if (hasNewAddress) writeAddress(row, at, key.address);
-  row.setUint8(at + mappedBytes, protocols.indexOf(key.protocol));
-  row.setUint16(at + mappedBytes + 1, key.port);
-  writeAddress(row, at + mappedBytes + 3, key.peer);
-  row.setUint16(at + 2 * mappedBytes + 3, key.peerPort);
-}
-
-function writeAddress(row: DataView, at: number, address: IpAddress): void {
-  writeIpAddressWords(address, words);
-  for (let n = 0; n < words.length; n++) row.setUint32(at + 4 * n, words[n] ?? 0);
-}
-
-function readFlowKey(bytes: Buffer): FlowKey {
-  if (bytes.length < flowKeyBytes) throw new RecordFault(`a flow's key of ${bytes.length} bytes`);
-  const protocol = protocols[bytes.readUInt8(mappedBytes)];
-  if (protocol === undefined) throw new RecordFault(`a flow's protocol ${bytes.readUInt8(mappedBytes)}`);
-  return {
-    address: readAddress(bytes, 0),
-    protocol,
-    port: bytes.readUInt16BE(mappedBytes + 1),
-    peer: readAddress(bytes, mappedBytes + 3),
-    peerPort: bytes.readUInt16BE(2 * mappedBytes + 3),
-  };
-}
-
-function readAddress(bytes: Buffer, at: number): IpAddress {
-  for (let n = 0; n < words.length; n++) words[n] = bytes.readUInt32BE(at + 4 * n);
-  return ipAddressFromWords(words);
-}
-
-function checkVersion(value: Buffer, bytesMin: number): void {
-  if (value.length < bytesMin || value[0] !== recordVersion)
+export function decodePosition(value: Buffer): { readonly position: Position; readonly checkpoint: Checkpoint } {
+  if (value.length < positionHeadBytes || value[0] !== positionVersion)
     throw new RecordFault(
-      `a value of ${value.length} bytes and version ${value[0]}; this program reads version ${recordVersion}`,
+      `a position of ${value.length} bytes and version ${value[0]}; this program reads version ${positionVersion}`,
     );
+  return {
+    position: {
+      sequence: value.readBigUInt64BE(2),
+      fingerprint: value.subarray(positionHeadBytes),
+      rebuilding: value.readUInt8(1) === 1,
+    },
+    checkpoint: {
+      number: value.readUInt32BE(10),
+      sequence: value.readBigUInt64BE(14),
+      pages: value.readUInt32BE(22),
+    },
+  };
+}
+
+/** `previous`: the sequence of the shard's message before, so that a row that is gone is missed. */
+export function encodeMessage(previous: bigint, data: Uint8Array): Buffer {
+  const head = Buffer.alloc(sequenceBytes);
+  head.writeBigUInt64BE(previous);
+  return Buffer.concat([head, data]);
+}
+
+export function decodeMessage(value: Buffer): { readonly previous: bigint; readonly data: Buffer } {
+  if (value.length < sequenceBytes) throw new RecordFault(`a message of ${value.length} bytes`);
+  return { previous: value.readBigUInt64BE(), data: value.subarray(sequenceBytes) };
+}
+
+export function seal(key: Buffer, value: Buffer): Buffer {
+  const sealed = Buffer.allocUnsafe(value.length + checksumBytes);
+  sealed.set(value);
+  sealed.writeUInt32BE(crc32(value, crc32(key)), value.length);
+  return sealed;
+}
+
+export function unseal(key: Buffer, sealed: Buffer): Buffer {
+  const value = sealed.subarray(0, Math.max(0, sealed.length - checksumBytes));
+  if (sealed.length < checksumBytes || sealed.readUInt32BE(value.length) !== crc32(value, crc32(key)))
+    throw new RecordFault(`a row of ${sealed.length} bytes whose checksum is wrong`);
+  return value;
+}
+
+function keyOf(shard: number, kind: number, name: Uint8Array = new Uint8Array()): Buffer {
+  const key = Buffer.allocUnsafe(headBytes + name.length);
+  key.writeUInt16BE(shard);
+  key.writeUInt8(kind, 2);
+  key.set(name, headBytes);
+  return key;
 }

@@ -7,13 +7,13 @@
 import { type Bus, BusError, type BusMessage, type StreamRange } from "../bus/bus.ts";
 import { encodeResyncRequest } from "../bus/resync-request.ts";
 import { flowStreamName, flowSubject, resyncAllSubject, resyncSubject } from "../flow/events.ts";
-import { decodeFlowEventBatch } from "../rpc/flow-event-codec.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
 import { retry } from "../runtime/retry.ts";
 import { fingerprintOf, judgeStore, type StoreVerdict } from "./continuity.ts";
 import type { FlowChanges } from "./flow-changes.ts";
 import type { FlowStore, StoredShard } from "./level.ts";
+import { applyMessage } from "./message.ts";
 import { type Position, RecordFault } from "./record.ts";
 import { ShardTable } from "./table.ts";
 import { Waiters } from "./waiters.ts";
@@ -217,7 +217,7 @@ export class ShardReplica {
       verdict = await this.#judge(range, signal);
     }
     if (verdict.kind === "rebuild") await this.#rebuild(range, verdict.reason);
-    else if (this.#position === undefined) await this.#commit(new Uint8Array(), false);
+    else if (this.#position === undefined) await this.#begin(false);
     return range;
   }
 
@@ -232,12 +232,12 @@ export class ShardReplica {
   async #rebuild(range: StreamRange, reason: string): Promise<void> {
     const { shard, store, log, clock } = this.#options;
     log.warn({ shard, reason }, "the shard is built anew");
-    const senders = this.#table.senders();
+    const senders = [...this.#table.senders()].map(({ instance }) => instance);
     this.#table = new ShardTable(range.first - 1n);
     for (const instance of senders) this.#table.awaitSnapshotOf(instance);
     await store.wipe(shard);
     this.#rebuildingSinceMs = clock.monotonicMs();
-    await this.#commit(new Uint8Array(), true);
+    await this.#begin(true);
     for (const feed of [...this.#feeds]) feed.reset();
   }
 
@@ -245,6 +245,7 @@ export class ShardReplica {
     const { clock, shard, onBatch } = this.#options;
     let startMs = clock.monotonicMs();
     let batch = { messages: 0, changes: 0, skipped: 0 };
+    let applied: BusMessage[] = [];
     for (const [index, message] of messages.entries()) {
       const changes = this.#apply(message);
       batch = {
@@ -252,36 +253,50 @@ export class ShardReplica {
         changes: batch.changes + (changes ?? 0),
         skipped: batch.skipped + (changes === undefined ? 1 : 0),
       };
+      applied.push(message);
       if (index < messages.length - 1 && batch.changes < batchChangesMax) continue;
-      await this.#commit(fingerprintOf(message.data), this.#rebuildingSinceMs !== undefined);
+      await this.#commit(applied, fingerprintOf(message.data));
       this.#lag = message.pending;
       onBatch({ shard, ...batch, tookMs: clock.monotonicMs() - startMs });
       startMs = clock.monotonicMs();
       batch = { messages: 0, changes: 0, skipped: 0 };
+      applied = [];
     }
   }
 
   /** Returns how many flows changed; undefined: it was not understood. */
   #apply({ sequence, data }: BusMessage): number | undefined {
     const { shard, log } = this.#options;
-    const batch = decodeFlowEventBatch(data);
-    if (!batch.ok || batch.value.shard !== shard) {
-      const reason = batch.ok ? `it is of shard ${batch.value.shard}` : batch.message;
+    const applied = applyMessage(this.#table, shard, sequence, data);
+    if (applied.kind === "skipped") {
+      const { reason } = applied;
       log.error({ shard, sequence: String(sequence), reason }, "a message of the event stream was not understood");
-      this.#table.skip(sequence);
       return undefined;
     }
-    const applied = this.#table.apply(sequence, batch.value);
     if (applied.kind === "dropped") return 0;
-    if (applied.resync !== undefined)
-      log.warn({ shard, instance: batch.value.instance, reason: applied.resync }, "a snapshot is needed");
-    if (applied.changes.length > 0) for (const feed of [...this.#feeds]) feed.changed(applied.changes, sequence);
-    return applied.changes.length;
+    const { instance, resync, changes } = applied;
+    if (resync !== undefined) log.warn({ shard, instance, reason: resync }, "a snapshot is needed");
+    if (changes.length > 0) for (const feed of [...this.#feeds]) feed.changed(changes, sequence);
+    return changes.length;
   }
 
-  async #commit(fingerprint: Uint8Array, rebuilding: boolean): Promise<void> {
+  async #commit(messages: readonly BusMessage[], fingerprint: Uint8Array): Promise<void> {
+    const { store, shard } = this.#options;
+    const rebuilding = this.#rebuildingSinceMs !== undefined;
     const position = { sequence: this.#table.sequence, fingerprint, rebuilding };
-    await this.#options.store.commit(this.#options.shard, this.#table, position);
+    const isDue = await store.commit(shard, this.#table, messages, position);
+    this.#reach(position);
+    if (isDue) await store.checkpoint(shard, this.#table, position);
+  }
+
+  /** Stores a table that no message has made. */
+  async #begin(rebuilding: boolean): Promise<void> {
+    const position = { sequence: this.#table.sequence, fingerprint: new Uint8Array(), rebuilding };
+    await this.#options.store.checkpoint(this.#options.shard, this.#table, position);
+    this.#reach(position);
+  }
+
+  #reach(position: Position): void {
     this.#position = position;
     this.#waiters.reach(position.sequence);
   }

@@ -22,7 +22,6 @@ import {
 } from "../flow/flow-words.ts";
 import { isSameDigest } from "../flow/key-digest.ts";
 import type { PackedRows } from "../flow/packed-rows.ts";
-import { DirtySet } from "./dirty.ts";
 import { FlowChanges } from "./flow-changes.ts";
 import type { FlowFacts, FlowSlab } from "./flow-slab.ts";
 import { Forwarders } from "./forwarders.ts";
@@ -90,7 +89,6 @@ function isYounger(one: FlowFacts, other: FlowFacts): boolean {
 }
 
 export class ShardTable {
-  readonly dirty = new DirtySet();
   readonly #flows = new OwnerIndex();
   readonly #tombstones = new Tombstones();
   readonly #forwarders = new Forwarders();
@@ -119,7 +117,7 @@ export class ShardTable {
   apply(sequence: bigint, batch: FlowEventBatch<PackedRows>): Applied {
     if (sequence <= this.#sequence) return dropped;
     this.#sequence = sequence;
-    for (const expired of this.#tombstones.expire(sequence)) this.dirty.tombstone(expired.key);
+    this.#tombstones.expire(sequence);
     const { body } = batch;
     const changes = new FlowChanges();
     writeLong(closing, changedAtAt, sequence);
@@ -131,7 +129,6 @@ export class ShardTable {
     const sender = this.#sender(batch.instance);
     const verdict = trackSequence(sender, batch.boot, batch.sequence);
     if (verdict === "drop") return dropped;
-    this.dirty.sender(batch.instance);
     const gap = verdict === "gap" ? `messages before ${batch.sequence} of boot ${batch.boot} are missing` : undefined;
     if (gap !== undefined) this.#mark(sender, true);
     const resync = this.#applyEvent(sender, batch, changes) ?? gap;
@@ -173,8 +170,8 @@ export class ShardTable {
     return this.#flows.counts(address);
   }
 
-  senders(): string[] {
-    return [...this.#senders.keys()];
+  senders(): Iterable<Sender> {
+    return this.#senders.values();
   }
 
   /** Senders whose messages are missing: what is known of their flows may be wrong. */
@@ -192,17 +189,14 @@ export class ShardTable {
     this.#mark(this.#sender(instance), true);
   }
 
-  /** An owner's flows at an address, until the next change; undefined: there are none. */
-  slab(owner: string, address: IpAddress): FlowSlab | undefined {
-    return this.#flows.slab(owner, address);
+  /** Of all addresses, until the next change. */
+  slabs(): Iterable<OwnedSlab> {
+    return this.#flows.slabs();
   }
 
-  tombstone(key: FlowKey): Tombstone | undefined {
-    return this.#tombstones.get(key);
-  }
-
-  sender(instance: string): Sender | undefined {
-    return this.#senders.get(instance);
+  /** In the order in which they ended, until the next change. */
+  tombstones(): Iterable<Tombstone> {
+    return this.#tombstones.all();
   }
 
   /** Takes the row of a live flow, each once; {@link restored} ends it. */
@@ -334,7 +328,6 @@ export class ShardTable {
   #setForwards(sender: Sender, forwards: readonly Forward[]): void {
     sender.forwards = forwards;
     this.#forwarders.set(sender.instance, forwards);
-    this.dirty.sender(sender.instance);
   }
 
   /** Takes the row of a live flow, and writes into it that this message told of it. */
@@ -342,10 +335,7 @@ export class ShardTable {
     words[at + changedAtAt] = closing[changedAtAt] ?? 0;
     words[at + changedAtAt + 1] = closing[changedAtAt + 1] ?? 0;
     this.#flows.put(owner, address, words, at);
-    this.dirty.flow(owner, address, words, at);
-    if (this.#tombstones.size === 0) return;
-    const key = keyFromWords(address, words, at);
-    if (this.#tombstones.delete(key)) this.dirty.tombstone(key);
+    if (this.#tombstones.size > 0) this.#tombstones.delete(keyFromWords(address, words, at));
   }
 
   /** A flow that is here. */
@@ -356,10 +346,9 @@ export class ShardTable {
 
   /** The flow whose row is {@link closing}. */
   #close(owner: string, address: IpAddress, changes: FlowChanges): void {
-    if (this.#flows.delete(owner, address, closing, 0)) this.dirty.flow(owner, address, closing, 0);
+    this.#flows.delete(owner, address, closing, 0);
     const key = keyFromWords(address, closing);
     this.#tombstones.put({ key, owner, closedAt: this.#sequence });
-    this.dirty.tombstone(key);
     closing[kindAt] = kindOf(key.protocol, "closed");
     changes.add(address, owner, closing, 0);
   }
@@ -368,7 +357,6 @@ export class ShardTable {
     sender.broken = broken;
     if (broken) this.#broken.add(sender.instance);
     else this.#broken.delete(sender.instance);
-    this.dirty.sender(sender.instance);
   }
 
   #sender(instance: string): Sender {

@@ -38,14 +38,16 @@ export class Tombstones {
     return this.#byKey.delete(flowKeyText(key));
   }
 
+  /** In the order in which they ended. */
+  all(): Iterable<Tombstone> {
+    return this.#byKey.values();
+  }
+
   /** Removes what is too old at this stream sequence, and the oldest of what is too many. */
-  expire(sequence: bigint): Tombstone[] {
-    const expired: Tombstone[] = [];
+  expire(sequence: bigint): void {
     for (const [text, tombstone] of this.#byKey) {
       if (this.#byKey.size <= tombstonesMax && tombstone.closedAt + tombstoneMessages >= sequence) break;
       this.#byKey.delete(text);
-      expired.push(tombstone);
     }
-    return expired;
   }
 }

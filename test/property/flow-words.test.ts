@@ -3,12 +3,10 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { FlowRow } from "../../src/flow/events.ts";
 import type { LiveFlow } from "../../src/flow/flow.ts";
-import { changedAtAt, longAt, rowWords } from "../../src/flow/flow-words.ts";
+import { rowWords } from "../../src/flow/flow-words.ts";
 import { KeyDigest } from "../../src/flow/key-digest.ts";
 import { PackedRows } from "../../src/flow/packed-rows.ts";
 import { FlowChanges } from "../../src/tracker/flow-changes.ts";
-import { FlowRowReader, FlowRowWriter } from "../../src/tracker/flow-rows.ts";
-import { RecordFault } from "../../src/tracker/record.ts";
 import { anyKey } from "../support/flows.ts";
 import { flowInWords, keyInWords } from "../support/packed.ts";
 
@@ -44,64 +42,6 @@ test("a key's words have the digest of the key, and take it away again", () => {
       for (const key of keys) ofWords.removeWords(key.address, keyInWords(key), 0);
       expect([ofWords.flows, ofWords.keyXor]).toEqual([0, 0n]);
     }),
-  );
-});
-
-test("one row of the database after the other reads back, whoever and whatever the one before was of", () => {
-  fc.assert(
-    fc.property(fc.array(fc.tuple(anyFlow, long), { minLength: 1, maxLength: 20 }), (flows) => {
-      const reader = new FlowRowReader();
-      for (const [flow, changedAt] of flows) {
-        const writer = new FlowRowWriter(7, flow.owner, flow.key.address);
-        writer.setRow(flowInWords(flow, changedAt), 0);
-        reader.read(Buffer.from(writer.key), Buffer.from(writer.value));
-        expect([reader.owner, reader.address]).toEqual([flow.owner, flow.key.address]);
-        expect(reader.words).toEqual(flowInWords(flow, changedAt));
-        expect(longAt(reader.words, changedAtAt)).toBe(changedAt);
-      }
-    }),
-  );
-});
-
-test("a row of the database that is too short, or of no known version, protocol or state, is refused", () => {
-  const [flow = expect.fail()] = fc.sample(anyFlow, 1);
-  const writer = new FlowRowWriter(7, flow.owner, flow.key.address);
-  writer.setRow(flowInWords(flow), 0);
-  const { key, value } = writer;
-  const withByte = (bytes: Buffer, at: number): Buffer => {
-    const changed = Buffer.from(bytes);
-    changed[at] = 0x7f;
-    return changed;
-  };
-  const protocolByte = 3 + 16;
-  for (const [badKey, badValue] of [
-    [key.subarray(0, 30), value],
-    [withByte(key, protocolByte), value],
-    [key, value.subarray(1)],
-    [key, withByte(value, 0)],
-    [key, withByte(value, 1)],
-  ] as const)
-    expect(() => new FlowRowReader().read(badKey, badValue)).toThrow(RecordFault);
-});
-
-test("a row of the database is refused when any one of its bits is another", () => {
-  /** By which the database knows that it is a flow's. */
-  const kindByte = 2;
-  fc.assert(
-    fc.property(anyFlow, anyFlow, fc.nat(), fc.nat({ max: 7 }), (before, flow, place, bit) => {
-      const reader = new FlowRowReader();
-      const writer = new FlowRowWriter(7, flow.owner, flow.key.address);
-      writer.setRow(flowInWords(before), 0);
-      reader.read(Buffer.from(writer.key), Buffer.from(writer.value));
-      writer.setRow(flowInWords(flow), 0);
-      const bytes = Buffer.concat([writer.key, writer.value]);
-      const at = place % bytes.length;
-      fc.pre(at !== kindByte);
-      bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
-      const { length } = writer.key;
-      expect(() => reader.read(bytes.subarray(0, length), bytes.subarray(length))).toThrow(RecordFault);
-    }),
-    { numRuns: 1_000 },
   );
 });
 

@@ -1,22 +1,22 @@
 /**
- * How fast flows get from encoded messages into a database: a tracker of all shards, its LevelDB alone, and redis.
+ * How fast flows get from encoded messages into a database: a tracker of all shards, LevelDB alone, and redis.
  *
  * All three get the same flows in the same order, and each answers before its disk has: LevelDB's log and redis' AOF are
- * with the kernel then, which survives a SIGKILL and not a loss of power. LevelDB and redis are given their rows ready
- * made, in batches like those that the tracker commits; what they would cost to make is not counted.
+ * with the kernel then, which survives a SIGKILL and not a loss of power. LevelDB and redis are given a row for each flow,
+ * ready made, in batches of as many as a tracker commits at once; what they would cost to make is not counted. The tracker
+ * stores the messages, and its tables at the end as they would be at the next checkpoint, which is counted.
  */
 import { mkdir, rm } from "node:fs/promises";
 import { Level } from "level";
 import { MemoryBus } from "../../../src/bus/memory.ts";
 import { flowStreamName, flowSubject, flowSubjects } from "../../../src/flow/events.ts";
 import type { LiveFlow } from "../../../src/flow/flow.ts";
-import { changedAtAt, rowWords, writeLong, writeRowWords } from "../../../src/flow/flow-words.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { createLog } from "../../../src/runtime/log.ts";
-import { FlowRowWriter } from "../../../src/tracker/flow-rows.ts";
 import { FlowStore } from "../../../src/tracker/level.ts";
 import { ShardReplica } from "../../../src/tracker/replica.ts";
+import { keyOfFlow, valueOfFlow } from "./flow-row.ts";
 import { flowAt, type Message, shards } from "./flows.ts";
 import { ownProcessorMs, processorMsOf } from "./processor-time.ts";
 import { command, RedisServer } from "./redis.ts";
@@ -35,17 +35,16 @@ const rowsPerBatch = 10_000;
 /** As a tracker reads them at its start. */
 const [readRows, readBytes] = [2_000, 262_144];
 
-/** Of every flow, the row that a tracker keeps, in batches by shard. An instance has one address, and that one shard. */
+/** Every flow's row, in batches by shard. An instance has one address, and that one shard. */
 export function batchesOf(flows: number): Row[][][] {
   const rows: Row[][] = Array.from({ length: shards }, () => []);
-  const writers = new Map<string, FlowRowWriter>();
   for (let index = 0; index < flows; index++) {
     const flow = flowAt(index);
-    const shard = shardOf(flow.key.address, shards);
-    const writer = writers.get(flow.owner) ?? new FlowRowWriter(shard, flow.owner, flow.key.address);
-    writers.set(flow.owner, writer);
-    writeRow(writer, flow, index);
-    rows[shard]?.push({ type: "put", key: Buffer.from(writer.key), value: Buffer.from(writer.value) });
+    rows[shardOf(flow.key.address, shards)]?.push({
+      type: "put",
+      key: rowKeyOf(flow),
+      value: valueOfFlow(flow, BigInt(index)),
+    });
   }
   return rows.map((ofShard) =>
     Array.from({ length: Math.ceil(ofShard.length / rowsPerBatch) }, (_, n) =>
@@ -54,19 +53,8 @@ export function batchesOf(flows: number): Row[][][] {
   );
 }
 
-/** Its key in the tracker's database. */
 export function rowKeyOf(flow: LiveFlow): Buffer {
-  const writer = new FlowRowWriter(shardOf(flow.key.address, shards), flow.owner, flow.key.address);
-  writeRow(writer, flow, 0);
-  return writer.key;
-}
-
-/** As the tracker writes it. */
-function writeRow(writer: FlowRowWriter, flow: LiveFlow, changedAt: number): void {
-  const words = new Uint32Array(rowWords);
-  writeRowWords(flow, words);
-  writeLong(words, changedAtAt, BigInt(changedAt));
-  writer.setRow(words, 0);
+  return keyOfFlow(shardOf(flow.key.address, shards), flow);
 }
 
 /** A bus that holds these messages as a stream. */
@@ -92,7 +80,10 @@ export interface Ingested extends AsyncDisposable {
   readonly replicas: readonly ShardReplica[];
 }
 
-/** From messages on the bus to flows in tables and in LevelDB. The replicas go on until they are disposed of. */
+/**
+ * From messages on the bus to flows in tables and in LevelDB, first as messages, then as a checkpoint of each shard: one in so
+ * many flows is more than a tracker stores. The replicas go on until they are disposed of.
+ */
 export async function ingestIntoTracker(directory: string, bus: MemoryBus, signal: AbortSignal): Promise<Ingested> {
   const store = await FlowStore.open(directory);
   const log = createLog({ service: "bench", name, level: "error" });
@@ -106,7 +97,13 @@ export async function ingestIntoTracker(directory: string, bus: MemoryBus, signa
   const until = AbortSignal.any([signal, stop.signal]);
   const timer = new Timer();
   const running = Promise.all(replicas.map((replica) => replica.run(until)));
-  await Promise.all(replicas.map((replica) => replica.reached(ends[replica.shard] ?? 0n, signal)));
+  const stored = replicas.map(async (replica) => {
+    const { shard } = replica;
+    await replica.reached(ends[shard] ?? 0n, signal);
+    const position = { sequence: replica.table.sequence, fingerprint: new Uint8Array(), rebuilding: false };
+    await store.checkpoint(shard, replica.table, position);
+  });
+  await Promise.all(stored);
   signal.throwIfAborted();
   const took = timer.took();
   return {

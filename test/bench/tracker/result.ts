@@ -42,7 +42,7 @@ export interface TrackerResult {
   readonly ingest: readonly Ingest[];
   readonly lookups: readonly Lookups[];
   readonly footprints: readonly Footprint[];
-  /** To read every row of the tracker's database with LevelDB alone, in this process. */
+  /** To read all of the tracker's database with LevelDB alone, in this process. */
   readonly levelReadMs: number;
 }
 

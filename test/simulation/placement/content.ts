@@ -6,15 +6,15 @@
  * Beside it all a plain map is told of every flow directly: the oracle.
  */
 import type { FlowEventBatch, FlowRow } from "../../../src/flow/events.ts";
-import { type FlowKey, flowKeyText } from "../../../src/flow/flow.ts";
-import { rowWords } from "../../../src/flow/flow-words.ts";
+import { flowKeyText } from "../../../src/flow/flow.ts";
 import { KeyDigest } from "../../../src/flow/key-digest.ts";
 import { FlowSequencer } from "../../../src/flow/sequencer.ts";
 import { holdersOf } from "../../../src/placement/assignment.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
+import { PageReader, pagesOf } from "../../../src/tracker/checkpoint.ts";
 import { ShardTable } from "../../../src/tracker/table.ts";
 import { ip, keyOf } from "../../support/flows.ts";
-import { keyInWords, packed } from "../../support/packed.ts";
+import { packed } from "../../support/packed.ts";
 import type { Random } from "../random.ts";
 import type { Copies, Member, SimulatedCluster } from "./cluster.ts";
 
@@ -146,7 +146,7 @@ export class Content implements Copies {
       this.#rebuild(copy);
       return;
     }
-    const snapshot = cloneOf(source.table, this.#flowsOf(source.table, copy.shard));
+    const snapshot = cloneOf(source.table);
     const tookMs = 500 + this.#random.exponential(3_000);
     this.#cluster.after(tookMs, () => this.#receive(copy, source, snapshot));
   }
@@ -209,20 +209,12 @@ export class Content implements Copies {
   }
 }
 
-function cloneOf(table: ShardTable, flows: readonly { readonly owner: string; readonly key: FlowKey }[]): ShardTable {
+/** As another tracker gets it: by the pages of its database. */
+function cloneOf(table: ShardTable): ShardTable {
   const clone = new ShardTable(table.sequence);
-  for (const { owner, key } of flows) {
-    const slab = table.slab(owner, key.address);
-    const slot = slab?.slotOf(keyInWords(key), 0);
-    if (slab === undefined || slot === undefined) continue;
-    const words = Uint32Array.from({ length: rowWords }, (_, word) => slab.wordAt(slot, word));
-    clone.restoreFlow(owner, key.address, words, 0);
-  }
-  clone.restored();
-  for (const name of table.senders()) {
-    const sender = table.sender(name);
-    if (sender !== undefined) clone.restoreSender(structuredClone(sender));
-  }
+  const reader = new PageReader(clone);
+  for (const page of pagesOf(table)) reader.read(page);
+  reader.end();
   return clone;
 }
 

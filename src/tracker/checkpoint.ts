@@ -1,0 +1,168 @@
+/**
+ * A shard's table in pages, for the database: the flows of one owner at one address, those of them that have ended, or what
+ * senders have said. Pure.
+ *
+ * A flow is the twelve words that it is in memory (flow-words.ts), little-endian, so that a page costs no more than its
+ * bytes. The table must not change between two pages.
+ */
+import {
+  type IpAddress,
+  ipAddressFromWords,
+  mappedBytes,
+  parseIpAddress,
+  writeIpAddressWords,
+} from "../flow/address.ts";
+import {
+  changedAtAt,
+  keyFromWords,
+  kindAt,
+  kindOf,
+  longAt,
+  rowWords,
+  writeKeyWords,
+  writeLong,
+} from "../flow/flow-words.ts";
+import { RecordFault } from "./record.ts";
+import type { Sender } from "./sender.ts";
+import type { ShardTable } from "./table.ts";
+import type { Tombstone } from "./tombstones.ts";
+
+/** Some 24 kB of flows. */
+const rowsPerPage = 512;
+/** Some 10 kB of JSON. */
+const sendersPerPage = 64;
+const pageKinds = { flows: 1, ended: 2, senders: 3 } as const;
+const rowBytes = rowWords * Uint32Array.BYTES_PER_ELEMENT;
+/** Kind, length of the owner's name, address. */
+const headBytes = 1 + 1 + mappedBytes;
+
+/** The log of messages is read again at a restart: so much of it is nothing. */
+const logBytesMin = 1_048_576;
+
+/**
+ * After so many bytes of messages a new checkpoint costs less than they did, and a restart takes about as long for the
+ * messages as for the pages.
+ */
+export function isCheckpointDue(logBytes: number, flows: number): boolean {
+  return logBytes > Math.max(logBytesMin, flows * rowBytes);
+}
+
+export function* pagesOf(table: ShardTable): Generator<Buffer, void, undefined> {
+  for (const { owner, slab } of table.slabs())
+    for (let from = 0; from < slab.size; from += rowsPerPage)
+      yield rowsPage(pageKinds.flows, owner, slab.address, slab.words(from, Math.min(from + rowsPerPage, slab.size)));
+  yield* endedPages(table.tombstones());
+  const senders = [...table.senders()];
+  for (let from = 0; from < senders.length; from += sendersPerPage)
+    yield sendersPage(senders.slice(from, from + sendersPerPage));
+}
+
+/** Fills a table with pages, in any order. Throws a {@link RecordFault}. */
+export class PageReader {
+  readonly #table: ShardTable;
+  readonly #tombstones: Tombstone[] = [];
+
+  constructor(table: ShardTable) {
+    this.#table = table;
+  }
+
+  read(page: Buffer): void {
+    switch (page[0]) {
+      case pageKinds.flows: {
+        const { owner, address, words } = readRows(page);
+        for (let at = 0; at < words.length; at += rowWords) this.#table.restoreFlow(owner, address, words, at);
+        return;
+      }
+      case pageKinds.ended: {
+        const { owner, address, words } = readRows(page);
+        for (let at = 0; at < words.length; at += rowWords)
+          this.#tombstones.push({
+            key: keyFromWords(address, words, at),
+            owner,
+            closedAt: longAt(words, at + changedAtAt),
+          });
+        return;
+      }
+      case pageKinds.senders:
+        for (const sender of readSenders(page)) this.#table.restoreSender(sender);
+        return;
+      default:
+        throw new RecordFault(`a page of kind ${page[0]}`);
+    }
+  }
+
+  /** After the last page. */
+  end(): void {
+    this.#table.restored();
+    this.#tombstones.sort((a, b) => (a.closedAt < b.closedAt ? -1 : Number(a.closedAt > b.closedAt)));
+    for (const tombstone of this.#tombstones) this.#table.restoreTombstone(tombstone);
+  }
+}
+
+/** Together where they are one owner's at one address. */
+function* endedPages(tombstones: Iterable<Tombstone>): Generator<Buffer, void, undefined> {
+  const groups = Map.groupBy(tombstones, ({ owner, key }) => `${key.address} ${owner}`);
+  for (const group of groups.values())
+    for (let from = 0; from < group.length; from += rowsPerPage) {
+      const some = group.slice(from, from + rowsPerPage);
+      const words = new Uint32Array(rowWords * some.length);
+      for (const [row, { key, closedAt }] of some.entries()) {
+        writeKeyWords(key, words, rowWords * row);
+        words[rowWords * row + kindAt] = kindOf(key.protocol, "closed");
+        writeLong(words, rowWords * row + changedAtAt, closedAt);
+      }
+      const [{ owner, key }] = some as [Tombstone];
+      yield rowsPage(pageKinds.ended, owner, key.address, words);
+    }
+}
+
+function rowsPage(kind: number, owner: string, address: IpAddress, words: Uint32Array): Buffer {
+  const name = Buffer.from(owner);
+  const page = Buffer.allocUnsafe(headBytes + name.length + words.byteLength);
+  page.writeUInt8(kind);
+  page.writeUInt8(name.length, 1);
+  const addressWords = new Uint32Array(mappedBytes / 4);
+  writeIpAddressWords(address, addressWords);
+  for (const [n, word] of addressWords.entries()) page.writeUInt32BE(word, 2 + 4 * n);
+  page.set(name, headBytes);
+  page.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), headBytes + name.length);
+  return page;
+}
+
+function readRows(page: Buffer): { readonly owner: string; readonly address: IpAddress; readonly words: Uint32Array } {
+  const begin = headBytes + (page[1] ?? 0);
+  if (page.length < begin || (page.length - begin) % rowBytes !== 0)
+    throw new RecordFault(`a page of flows of ${page.length} bytes`);
+  const addressWords = Uint32Array.from({ length: mappedBytes / 4 }, (_, n) => page.readUInt32BE(2 + 4 * n));
+  const words = new Uint32Array((page.length - begin) / Uint32Array.BYTES_PER_ELEMENT);
+  new Uint8Array(words.buffer).set(page.subarray(begin));
+  return { owner: page.toString("utf8", headBytes, begin), address: ipAddressFromWords(addressWords), words };
+}
+
+/** Senders are few and of changing form: JSON, with sequences as text. */
+function sendersPage(senders: readonly Sender[]): Buffer {
+  const text = JSON.stringify(senders, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
+  return Buffer.concat([Buffer.of(pageKinds.senders), Buffer.from(text)]);
+}
+
+type Stored<T> = T extends bigint ? string : T extends object ? { [Key in keyof T]: Stored<T[Key]> } : T;
+
+function readSenders(page: Buffer): Sender[] {
+  return (JSON.parse(page.toString("utf8", 1)) as Stored<Sender>[]).map(readSender);
+}
+
+function readSender(stored: Stored<Sender>): Sender {
+  const boots = stored.boots.map(({ boot, sequence }) => ({ boot, sequence: BigInt(sequence) }));
+  const sender: Sender = { instance: stored.instance, boots, retired: [...stored.retired], broken: stored.broken };
+  if (stored.snapshot !== undefined) {
+    const { id, boot, begunAt, addresses, flows } = stored.snapshot;
+    const scope = addresses.flatMap((text) => parseIpAddress(String(text)) ?? []);
+    sender.snapshot = { id: BigInt(id), boot, begunAt: BigInt(begunAt), addresses: scope, flows };
+  }
+  if (stored.forwards !== undefined)
+    sender.forwards = stored.forwards.flatMap(({ address, owner }) => {
+      const known = parseIpAddress(String(address));
+      return known === undefined ? [] : [{ address: known, owner }];
+    });
+  return sender;
+}
