@@ -145,7 +145,7 @@ export class Coordinators implements Disposable {
   /** In pages as they come. */
   async *listFlows(filter: FlowFilter): AsyncGenerator<Flow[], void, undefined> {
     const { address, owner, peer, limit } = filter;
-    const request = { address, owner: owner ?? "", peer: peer ?? "", limit, atLeast: [] };
+    const request = { address, owner: owner ?? "", peer: peer ?? "", limit, atLeast: [], of: undefined };
     const bounds = { signal: this.#signal, resumable: false };
     for await (const page of this.#failover.stream(TrackerServiceClient, "listFlows", request, bounds))
       yield page.flows.map((flow) => valid(decode(() => readFlow("flow", flow))));

@@ -21,6 +21,8 @@ export interface Dirt {
   readonly words: Uint32Array;
   readonly tombstones: readonly FlowKey[];
   readonly senders: ReadonlySet<string>;
+  /** Of which other flows belong to the shard now. */
+  readonly places: ReadonlySet<IpAddress>;
 }
 
 const firstCapacity = 16;
@@ -31,6 +33,7 @@ export class DirtySet {
   #end = 0;
   #tombstones: FlowKey[] = [];
   #senders = new Set<string>();
+  #places = new Set<IpAddress>();
 
   /** One owner's claim of a key, which lies there as words. */
   flow(owner: string, address: IpAddress, words: Uint32Array, at: number): void {
@@ -51,15 +54,26 @@ export class DirtySet {
     this.#senders.add(instance);
   }
 
+  place(address: IpAddress): void {
+    this.#places.add(address);
+  }
+
   /** Everything, and forgets it. */
   take(): Dirt {
-    const dirt = { runs: this.#runs, words: this.#words, tombstones: this.#tombstones, senders: this.#senders };
+    const dirt = {
+      runs: this.#runs,
+      words: this.#words,
+      tombstones: this.#tombstones,
+      senders: this.#senders,
+      places: this.#places,
+    };
     this.#runs = [];
     // The next batch is mostly as large as this one.
     this.#words = new Uint32Array(Math.max(keyWords * firstCapacity, this.#end));
     this.#end = 0;
     this.#tombstones = [];
     this.#senders = new Set();
+    this.#places = new Set();
     return dirt;
   }
 

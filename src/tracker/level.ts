@@ -16,13 +16,16 @@ import type { DirtyRun } from "./dirty.ts";
 import { checksumBytes, FlowRowReader, FlowRowWriter } from "./flow-rows.ts";
 import type { ShardRow } from "./peers.ts";
 import {
+  decodePlace,
   decodePosition,
   decodeSender,
   decodeTombstone,
+  encodePlace,
   encodePosition,
   encodeSender,
   encodeTombstone,
   type Position,
+  placeRowKey,
   RecordFault,
   readRowKey,
   rowKey,
@@ -108,6 +111,10 @@ export class FlowStore implements AsyncDisposable {
       for (const instance of dirt.senders) {
         const sender = table.sender(instance);
         putOrDelete(batch, rowKey(shard, rowKinds.sender, Buffer.from(instance)), sender && encodeSender(sender));
+      }
+      for (const address of dirt.places) {
+        const place = table.placeOf(address);
+        putOrDelete(batch, placeRowKey(shard, address), place && encodePlace(place));
       }
       await batch.write();
     });
@@ -237,6 +244,7 @@ async function readShard(db: Level<Buffer, Buffer>, shard: number): Promise<Stor
     const { name } = readRowKey(key);
     if (kind === rowKinds.tombstone) tombstones.push(decodeTombstone(name, value));
     else if (kind === rowKinds.sender) table.restoreSender(decodeSender(value));
+    else if (kind === rowKinds.place) table.restorePlace(decodePlace(name, value));
     else if (kind !== rowKinds.position) throw new RecordFault(`a row of kind ${kind}`);
   };
   for await (const rows of rowsOf(db, shard)) for (const [key, sealed] of rows) restore(key, sealed);

@@ -12,6 +12,7 @@ import {
   writeIpAddressWords,
 } from "../flow/address.ts";
 import type { FlowKey, LiveFlowState, Protocol } from "../flow/flow.ts";
+import type { AddressPlace, Place } from "../placement/layout.ts";
 import type { Sender } from "./sender.ts";
 import type { Tombstone } from "./tombstones.ts";
 
@@ -25,7 +26,7 @@ export interface Position {
   readonly rebuilding: boolean;
 }
 
-export const rowKinds = { position: 1, flow: 2, tombstone: 3, sender: 4 } as const;
+export const rowKinds = { position: 1, flow: 2, tombstone: 3, sender: 4, place: 5 } as const;
 export type RowKind = (typeof rowKinds)[keyof typeof rowKinds];
 
 /** Of the form that this program writes, and alone reads. */
@@ -104,15 +105,24 @@ export function encodeSender(sender: Sender): Buffer {
 
 type Stored<T> = T extends bigint ? string : T extends object ? { [Key in keyof T]: Stored<T[Key]> } : T;
 
+type StoredPlace = Omit<AddressPlace, "address"> & { readonly address: unknown };
+
 export function decodeSender(value: Buffer): Sender {
   checkVersion(value, 1);
   const stored = JSON.parse(value.subarray(1).toString()) as Stored<Sender>;
   const boots = stored.boots.map(({ boot, sequence }) => ({ boot, sequence: BigInt(sequence) }));
   const sender: Sender = { instance: stored.instance, boots, retired: [...stored.retired], broken: stored.broken };
   if (stored.snapshot !== undefined) {
-    const { id, boot, begunAt, addresses, flows } = stored.snapshot;
+    const { id, boot, begunAt, addresses, places = [], flows } = stored.snapshot;
     const scope = addresses.flatMap((text) => parseIpAddress(String(text)) ?? []);
-    sender.snapshot = { id: BigInt(id), boot, begunAt: BigInt(begunAt), addresses: scope, flows };
+    sender.snapshot = {
+      id: BigInt(id),
+      boot,
+      begunAt: BigInt(begunAt),
+      addresses: scope,
+      places: places.flatMap(readPlace),
+      flows,
+    };
   }
   if (stored.forwards !== undefined)
     sender.forwards = stored.forwards.flatMap(({ address, owner }) => {
@@ -120,6 +130,30 @@ export function decodeSender(value: Buffer): Sender {
       return known === undefined ? [] : [{ address: known, owner }];
     });
   return sender;
+}
+
+/** One for each address that has, or had, several buckets: JSON, as senders are. */
+export function placeRowKey(shard: number, address: IpAddress): Buffer {
+  const name = Buffer.alloc(mappedBytes);
+  writeAddress(viewOf(name), 0, address);
+  return rowKey(shard, rowKinds.place, name);
+}
+
+export function encodePlace(place: Place): Buffer {
+  return Buffer.concat([Buffer.from([recordVersion]), Buffer.from(JSON.stringify(place))]);
+}
+
+export function decodePlace(name: Buffer, value: Buffer): AddressPlace {
+  checkVersion(value, 1);
+  if (name.length < mappedBytes) throw new RecordFault(`an address of ${name.length} bytes`);
+  const place = JSON.parse(value.subarray(1).toString()) as Place;
+  return { ...place, address: readAddress(name, 0) };
+}
+
+function readPlace({ address, buckets, generation, bucket }: StoredPlace): AddressPlace[] {
+  const known = parseIpAddress(String(address));
+  if (known === undefined) return [];
+  return [{ address: known, buckets, generation, ...(bucket !== undefined && { bucket }) }];
 }
 
 function viewOf(bytes: Buffer): DataView {
