@@ -50,7 +50,7 @@ async function look(options: SettlingOptions, signal: AbortSignal): Promise<void
   const cluster = leader()?.cluster;
   if (current === undefined || cluster === undefined) return;
   const told = movingLayouts(current).flatMap(([address, layout]) => {
-    const positions = toldPositions(cluster, address, layout.generation);
+    const positions = toldPositions(cluster, address, layout, current.holders.length);
     return positions === undefined ? [] : [{ address, layout, positions }];
   });
   if (told.length === 0) return;

@@ -1,6 +1,7 @@
 /** Whether the agents have told where the flows of an address lie by its layout, and up to where the trackers have to come. */
 import type { IpAddress } from "../flow/address.ts";
 import type { ShardPosition } from "../node/state.ts";
+import { type Layout, shardsOf } from "../placement/layout.ts";
 import { hasPart, layoutMarkId } from "../remap/projection.ts";
 import type { ClusterState } from "./cluster-state.ts";
 
@@ -11,13 +12,15 @@ import type { ClusterState } from "./cluster-state.ts";
 export function toldPositions(
   cluster: ClusterState,
   address: IpAddress,
-  generation: number,
+  layout: Layout,
+  shards: number,
 ): readonly ShardPosition[] | undefined {
   const chain = cluster.chain(address);
   // An address that nobody has any more has no flows.
   if (chain === undefined) return [];
-  if (chain.layout?.generation !== generation) return undefined;
-  const id = layoutMarkId(address, generation);
+  if (chain.layout?.generation !== layout.generation) return undefined;
+  const id = layoutMarkId(address, layout.generation);
+  const wanted = shardsOf(address, layout, shards);
   const last = new Map<number, bigint>();
   for (const name of cluster.agentsOf(chain)) {
     const facts = cluster.world.agents.get(name);
@@ -28,6 +31,8 @@ export function toldPositions(
     }
     const mark = facts?.status.marks.find((told) => told.id === id);
     if (mark === undefined || cluster.nodes.get(name)?.current !== true) return undefined;
+    // An agent that knows of no buckets tells one shard, whatever it is asked.
+    if (!wanted.every((shard) => mark.positions.some((position) => position.shard === shard))) return undefined;
     for (const { shard, sequence } of mark.positions) if (sequence > (last.get(shard) ?? 0n)) last.set(shard, sequence);
   }
   return [...last].map(([shard, sequence]) => ({ shard, sequence }));

@@ -1,5 +1,6 @@
 /** The layouts of an instance's addresses, which never go back, and where each flow is told of by them. */
 import type { IpAddress } from "../flow/address.ts";
+import { addressesPerMessageMax } from "../flow/events.ts";
 import type { FlowKey } from "../flow/flow.ts";
 import { slotOf } from "../flow/key-digest.ts";
 import { type AddressPlace, belongsTo, isNewerLayout, type Layout, oneBucket, placeOf, shardsOf } from "./layout.ts";
@@ -49,9 +50,12 @@ export class Layouts {
     return shardsOf(address, this.of(address), this.#shards);
   }
 
-  /** `addresses`: without any, all that layouts were told of. */
+  /**
+   * `addresses`: without any, all that layouts were told of, those first that ever had several buckets; what one message has no
+   * room for is left to the default.
+   */
   membersOf(shard: number, addresses: readonly IpAddress[]): Membership {
-    const named = addresses.length > 0 ? addresses : [...this.#layouts.keys()];
+    const named = addresses.length > 0 ? addresses : this.#known().slice(0, addressesPerMessageMax);
     const places = new Map(named.map((it) => [it, placeOf(it, this.of(it), shard, this.#shards)]));
     return {
       places: [...places.values()],
@@ -60,5 +64,11 @@ export class Layouts {
         return place.buckets === 1 ? place.bucket === 0 : belongsTo(place, slotOf(key));
       },
     };
+  }
+
+  #known(): IpAddress[] {
+    const known = [...this.#layouts];
+    const named = [...known.filter(([, it]) => it.generation > 0), ...known.filter(([, it]) => it.generation === 0)];
+    return named.map(([address]) => address);
   }
 }

@@ -21,9 +21,9 @@ import {
   writeKeyWords,
   writeLong,
 } from "../flow/flow-words.ts";
-import { isSameDigest, slotOf } from "../flow/key-digest.ts";
+import { isSameDigest } from "../flow/key-digest.ts";
 import type { PackedRows } from "../flow/packed-rows.ts";
-import { type AddressPlace, belongsTo, type Place as ShardPlace } from "../placement/layout.ts";
+import type { AddressPlace, Place as ShardPlace } from "../placement/layout.ts";
 import { DirtySet } from "./dirty.ts";
 import { FlowChanges } from "./flow-changes.ts";
 import type { FlowFacts, FlowSlab } from "./flow-slab.ts";
@@ -37,6 +37,7 @@ import {
   type Place,
 } from "./owner-index.ts";
 import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
+import { ShardPlaces } from "./shard-places.ts";
 import { type Tombstone, Tombstones } from "./tombstones.ts";
 
 export type Applied =
@@ -100,7 +101,7 @@ export class ShardTable {
   readonly #forwarders = new Forwarders();
   readonly #senders = new Map<string, Sender>();
   readonly #broken = new Set<string>();
-  readonly #places = new Map<IpAddress, ShardPlace>();
+  readonly #places = new ShardPlaces();
   #sequence: bigint;
 
   constructor(sequence = 0n) {
@@ -162,8 +163,7 @@ export class ShardTable {
 
   /** Of a flow that is not live here. */
   ended(key: FlowKey): Exclude<Found, { kind: "owned" }> {
-    const place = this.#places.get(key.address);
-    if (place !== undefined && !belongsTo(place, slotOf(key))) return { kind: "elsewhere" };
+    if (this.#places.hasElsewhere(key)) return { kind: "elsewhere" };
     const tombstone = this.#tombstones.get(key);
     return tombstone === undefined ? { kind: "absent" } : { kind: "closed", owner: tombstone.owner };
   }
@@ -187,7 +187,7 @@ export class ShardTable {
 
   /** Which flows of the address belong here, by the newest layout that anybody has named; undefined: all, by the default. */
   placeOf(address: IpAddress): ShardPlace | undefined {
-    return this.#places.get(address);
+    return this.#places.of(address);
   }
 
   senders(): string[] {
@@ -243,8 +243,8 @@ export class ShardTable {
     this.#forwarders.set(sender.instance, sender.forwards ?? []);
   }
 
-  restorePlace({ address, ...place }: AddressPlace): void {
-    this.#places.set(address, place);
+  restorePlace(place: AddressPlace): void {
+    this.#places.take(place);
   }
 
   /** Returns why the sender has to be asked for a snapshot. */
@@ -345,24 +345,18 @@ export class ShardTable {
     const all = snapshot.addresses.length === 0;
     const told = new Map(snapshot.places.map((place) => [place.address, place]));
     for (const found of this.#flows.placesOf(sender.instance, all ? undefined : snapshot.addresses)) {
-      if (found.slab.factsAt(found.slot).changedAt >= snapshot.begunAt) continue;
-      const place = told.get(found.slab.address);
-      if (place === undefined || belongsTo(place, slotOf(found.slab.keyAt(found.slot)))) this.#closeAt(found, changes);
-      // Somebody who goes by an older layout than others knows nothing of what belongs elsewhere by his.
-      else if (place.generation >= this.#generationOf(place.address)) this.#dropAt(found);
+      const { slab, slot } = found;
+      if (slab.factsAt(slot).changedAt >= snapshot.begunAt) continue;
+      const fate = this.#places.fateOf(slab.keyAt(slot), told.get(slab.address));
+      if (fate === "ended") this.#closeAt(found, changes);
+      else if (fate === "moved") this.#dropAt(found);
     }
     if (all) this.#mark(sender, false);
     return undefined;
   }
 
-  #learnPlace({ address, ...place }: AddressPlace): void {
-    if (place.generation <= this.#generationOf(address)) return;
-    this.#places.set(address, place);
-    this.dirty.place(address);
-  }
-
-  #generationOf(address: IpAddress): number {
-    return this.#places.get(address)?.generation ?? 0;
+  #learnPlace(place: AddressPlace): void {
+    if (this.#places.take(place)) this.dirty.place(place.address);
   }
 
   /** Pointless while messages are known to be missing. */
