@@ -3,6 +3,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Gauge, type Registry } from "prom-client";
 import { FlowPublisher } from "../../src/bus/flow-publisher.ts";
 import { connectBus } from "../../src/bus/nats.ts";
+import { Layouts } from "../../src/placement/layouts.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import type { AgentConfig } from "./config.ts";
@@ -25,11 +26,13 @@ export function openFlowEvents(parts: FlowEventsParts, resources: AsyncDisposabl
   const { config, boot, listings, log } = parts;
   const bus = resources.use(connectBus({ servers: config.nats.servers, name: `agent ${config.name}` }));
   const { name: instance, shards } = config;
+  const layouts = new Layouts(shards);
   const publisher = resources.use(
     new FlowPublisher({
       bus,
       instance,
       shards,
+      layouts,
       boot,
       flush: config.events,
       bufferedMax: config.events.waitingMax,
@@ -38,7 +41,7 @@ export function openFlowEvents(parts: FlowEventsParts, resources: AsyncDisposabl
       onError: (error) => log.warn({ error }, "flow events wait for the bus"),
     }),
   );
-  const observer = new FlowObserver({ instance, shards, listings, sink: publisher, clock: systemClock, log });
+  const observer = new FlowObserver({ instance, shards, layouts, listings, sink: publisher, clock: systemClock, log });
   return { observer, publisher };
 }
 

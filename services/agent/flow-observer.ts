@@ -9,7 +9,7 @@ import type { IpAddress } from "../../src/flow/address.ts";
 import type { Forward } from "../../src/flow/events.ts";
 import type { Flow } from "../../src/flow/flow.ts";
 import { FlowTable } from "../../src/flow/flow-table.ts";
-import type { Digest } from "../../src/flow/key-digest.ts";
+import { type Digest, KeyDigest } from "../../src/flow/key-digest.ts";
 import {
   type ConntrackRecord,
   createVantage,
@@ -21,7 +21,8 @@ import {
 import type { FlowChange as FlowEventChange } from "../../src/flow/sequencer.ts";
 import type { AgentState, MarkRequest, ShardPosition } from "../../src/node/state.ts";
 import type { MarkReport } from "../../src/node/status.ts";
-import { shardOf } from "../../src/placement/shard.ts";
+import { belongsTo, isNewerLayout, type Layout, oneBucket, placeOf } from "../../src/placement/layout.ts";
+import type { Layouts } from "../../src/placement/layouts.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import { eachInSlices } from "../../src/runtime/slices.ts";
@@ -33,6 +34,8 @@ import { Relistings } from "./relistings.ts";
 /** Flows that are given as an iterable are read while they are sent; changes that come meanwhile are told as ever. */
 export interface FlowSink {
   change(change: FlowEventChange): unknown;
+  /** Changes of the address are told by this layout from the end of this call on. */
+  adopt(address: IpAddress, layout: Layout): Promise<void>;
   snapshot(address: IpAddress, flows: Iterable<Flow>): Promise<readonly ShardPosition[]>;
   snapshotShard(shard: number, flows: Iterable<Flow>): Promise<readonly ShardPosition[]>;
   barrier(id: string, address: IpAddress): Promise<readonly ShardPosition[]>;
@@ -44,6 +47,8 @@ export interface FlowSink {
 export interface ObserverParts {
   readonly instance: string;
   readonly shards: number;
+  /** Those of its addresses are taken from its states; the sink goes by the same. */
+  readonly layouts: Layouts;
   readonly listings: Pick<Listings, "walk">;
   readonly sink: FlowSink;
   readonly clock: Clock;
@@ -76,6 +81,9 @@ export class FlowObserver {
    */
   readonly #unheard: Set<number>;
   #forwards: ReadonlyMap<number, readonly Forward[]> = new Map();
+  /** Layouts that are not gone by yet, or by which flows still move. */
+  readonly #moving = new Map<IpAddress, Layout>();
+  #follows: Pick<AgentState, "addresses"> = { addresses: [] };
   #watching = false;
   #overflows = 0;
   #openedEver = 0;
@@ -94,16 +102,20 @@ export class FlowObserver {
     );
     this.#vantage = createVantage(owned, [...state.fabric, { address: state.probeSource, length: 32 }]);
     this.#watching = true;
-    this.#parts.sink.speakFor(new Set([...owned.values()].map(({ address }) => this.#shardOf(address))));
+    for (const { address, layout = oneBucket } of state.addresses) this.#lay(address, layout);
+    this.#parts.sink.speakFor(this.#ownShards());
     for (const [own, { address, generation }] of owned) {
       const known = before.get(own);
       if (known?.generation !== generation) this.#opened.set(address, 0);
       if (known?.address === address) continue;
-      if (this.#unheard.has(this.#shardOf(address))) this.publishShard(this.#shardOf(address), "the agent has started");
-      else this.#background(address, this.#publishAddress(own, address));
+      const unheard = this.#shardsOf(address).filter((shard) => this.#unheard.has(shard));
+      for (const shard of unheard) this.publishShard(shard, "the agent has started");
+      if (unheard.length < this.#shardsOf(address).length)
+        this.#background(address, this.#publishAddress(own, address));
     }
     for (const { address } of before.values()) if (this.#privateOf(address) === undefined) this.#forget(address);
-    this.#tellForwards(state);
+    this.#follows = state;
+    this.#retellForwards();
   }
 
   /**
@@ -134,7 +146,13 @@ export class FlowObserver {
   }
 
   digestOf(shard: number): Digest {
-    return this.#table.digestOf(this.#table.addresses().filter((address) => this.#shardOf(address) === shard));
+    const { layouts, shards } = this.#parts;
+    const sum = new KeyDigest();
+    for (const address of this.#table.addresses()) {
+      const place = placeOf(address, layouts.of(address), shard, shards);
+      if (place.bucket !== undefined) sum.merge(this.#table.digestOf(address, (slot) => belongsTo(place, slot)));
+    }
+    return sum;
   }
 
   onConnections(records: Iterable<ConntrackRecord>): void {
@@ -154,8 +172,8 @@ export class FlowObserver {
   /** The kernel had more events than it could hand over: lists everything and publishes it whole. */
   onOverflow(): void {
     this.#overflows++;
-    const shards = new Set([...this.#vantage.owned.values()].map(({ address }) => this.#shardOf(address)));
-    for (const shard of shards) this.publishShard(shard, "the kernel had more events than it could hand over");
+    for (const shard of this.#ownShards())
+      this.publishShard(shard, "the kernel had more events than it could hand over");
   }
 
   /** Publishes everything of one shard, for changes of it were lost or a tracker asks. */
@@ -165,12 +183,13 @@ export class FlowObserver {
     this.#publishing.set(shard, busy ? reason : undefined);
     if (busy) return;
     this.#parts.log.info({ shard, reason }, "publishing a snapshot");
-    this.#retryLater(shard, this.#publishShard(shard));
+    this.#retryLater([shard], this.#publishShard(shard));
   }
 
   /** Publishes what the address's flows are now, or only that everything before is published. */
   async mark(request: MarkRequest): Promise<MarkReport> {
     const { id, address, snapshot } = request;
+    await this.#adoptLayout(address);
     const own = this.#privateOf(address);
     if (own !== undefined) await this.#relist(own, address);
     const { sink } = this.#parts;
@@ -179,6 +198,24 @@ export class FlowObserver {
       ? sink.snapshot(address, this.#table.flowsOf(address))
       : sink.barrier(id, address));
     return { id, positions, flows };
+  }
+
+  /** While flows move, the layout before is gone by until the shards that have them are told; see {@link mark}. */
+  #lay(address: IpAddress, layout: Layout): void {
+    const { layouts } = this.#parts;
+    const { before, generation } = layout;
+    layouts.take(address, before === undefined ? layout : { buckets: before, generation: generation - 1 });
+    if (before === undefined) this.#moving.delete(address);
+    else this.#moving.set(address, layout);
+  }
+
+  /** The state asks for a mark whenever it brings a layout with flows that are to move. */
+  async #adoptLayout(address: IpAddress): Promise<void> {
+    const layout = this.#moving.get(address);
+    if (layout === undefined || !isNewerLayout(layout, this.#parts.layouts.of(address))) return;
+    await this.#parts.sink.adopt(address, layout);
+    this.#parts.sink.speakFor(this.#ownShards());
+    this.#retellForwards();
   }
 
   /** Lists what is due after connections were forgotten by the kernel, and tells shards that nothing is there. */
@@ -200,7 +237,7 @@ export class FlowObserver {
   async #publishShard(shard: number): Promise<void> {
     try {
       for (const [own, { address }] of this.#vantage.owned)
-        if (this.#shardOf(address) === shard) await this.#relist(own, address);
+        if (this.#shardsOf(address).includes(shard)) await this.#relist(own, address);
     } finally {
       const again = this.#publishing.get(shard);
       this.#publishing.delete(shard);
@@ -215,12 +252,12 @@ export class FlowObserver {
 
   *#flowsOfShard(shard: number): Generator<Flow> {
     for (const address of this.#table.addresses())
-      if (this.#shardOf(address) === shard) yield* this.#table.flowsOf(address);
+      if (this.#shardsOf(address).includes(shard)) yield* this.#table.flowsOf(address);
   }
 
-  #tellForwards(state: AgentState): void {
+  #retellForwards(): void {
     const before = this.#forwards;
-    this.#forwards = forwardsByShard(state, (address) => this.#shardOf(address));
+    this.#forwards = forwardsByShard(this.#follows, (address) => this.#shardsOf(address));
     for (const shard of new Set([...before.keys(), ...this.#forwards.keys()])) {
       const now = this.#forwards.get(shard) ?? [];
       if (JSON.stringify(before.get(shard) ?? []) !== JSON.stringify(now)) this.#parts.sink.forwards(shard, now);
@@ -281,19 +318,23 @@ export class FlowObserver {
     return undefined;
   }
 
-  #shardOf(address: IpAddress): number {
-    return shardOf(address, this.#parts.shards);
+  #shardsOf(address: IpAddress): readonly number[] {
+    return this.#parts.layouts.shardsOf(address);
+  }
+
+  #ownShards(): ReadonlySet<number> {
+    return new Set([...this.#vantage.owned.values()].flatMap(({ address }) => this.#shardsOf(address)));
   }
 
   #background(address: IpAddress, work: Promise<unknown>): void {
-    this.#retryLater(this.#shardOf(address), work);
+    this.#retryLater(this.#shardsOf(address), work);
   }
 
   /** What could not be listed may be missing in the table, whose digest would never show it: all of it is told anew. */
-  #retryLater(shard: number, work: Promise<unknown>): void {
+  #retryLater(shards: readonly number[], work: Promise<unknown>): void {
     work.catch((error: unknown) => {
-      this.#parts.log.error({ error, shard }, "flows were not listed or not published: trying again");
-      this.#unheard.add(shard);
+      this.#parts.log.error({ error, shards }, "flows were not listed or not published: trying again");
+      for (const shard of shards) this.#unheard.add(shard);
     });
   }
 }

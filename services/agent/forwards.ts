@@ -5,15 +5,14 @@ import type { AgentState } from "../../src/node/state.ts";
 
 /** While opens are held, packets may still reach the owner without this instance. */
 export function forwardsByShard(
-  state: AgentState,
-  shardOf: (address: IpAddress) => number,
+  state: Pick<AgentState, "addresses">,
+  shardsOf: (address: IpAddress) => readonly number[],
 ): ReadonlyMap<number, readonly Forward[]> {
   const forwards = new Map<number, Forward[]>();
   for (const { address, follows, holdOpens } of state.addresses) {
     if (holdOpens) continue;
     for (const { owner } of follows) {
-      const shard = shardOf(address);
-      forwards.set(shard, [...(forwards.get(shard) ?? []), { address, owner }]);
+      for (const shard of shardsOf(address)) forwards.set(shard, [...(forwards.get(shard) ?? []), { address, owner }]);
     }
   }
   return forwards;

@@ -50,4 +50,5 @@ export const exitCodeOf: Record<ErrorCode, ExitCode> = {
   INTERNAL: failed,
   NOT_LEADER: unreachable,
   SHARD_MOVED: unreachable,
+  LAYOUT_CHANGED: unreachable,
 };

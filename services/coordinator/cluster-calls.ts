@@ -6,13 +6,14 @@ import { flowStreamName, flowSubjects } from "../../src/flow/events.ts";
 import type { Assignment } from "../../src/placement/assignment.ts";
 import type { EpochHistory } from "../../src/placement/epoch-log.ts";
 import { trackersOf } from "../../src/placement/operator-move.ts";
-import type { MemberView, ShardView } from "../../src/rpc/cluster-codec.ts";
+import type { MemberView, ShardsView } from "../../src/rpc/cluster-codec.ts";
 import type { CoordinatorApi } from "../../src/rpc/coordinator-server.ts";
 import type { DetailedError } from "../../src/rpc/errors.ts";
 import { Refusal, type Reply } from "../../src/rpc/handler.ts";
 import { candidatesMax, livingTrackers } from "../../src/tracker/candidates.ts";
 import type { PeerReport, Peers } from "../../src/tracker/peers.ts";
-import { membersOf, shardsOf } from "./cluster-view.ts";
+import { BucketChanges } from "./bucket-changes.ts";
+import { bucketsOf, membersOf, shardsOf } from "./cluster-view.ts";
 import { ShardMoves } from "./shard-moves.ts";
 
 export interface ClusterCallsOptions {
@@ -31,10 +32,14 @@ const askDeadlineMs = 2_000;
 export class ClusterCalls {
   readonly #options: ClusterCallsOptions;
   readonly #moves: ShardMoves;
+  readonly #buckets: BucketChanges;
 
   constructor(options: ClusterCallsOptions) {
     this.#options = options;
-    this.#moves = new ShardMoves({ ...options, reports: (signal) => this.#reports(signal) });
+    this.#moves = new ShardMoves({ ...options, reports: (signal) => this.reports(signal) });
+    const { coordinator } = options;
+    const leadership = { leader: () => coordinator.leader, notLeader: () => coordinator.notLeader() };
+    this.#buckets = new BucketChanges({ ...options, ...leadership });
   }
 
   api(): CoordinatorApi {
@@ -57,6 +62,7 @@ export class ClusterCalls {
       listMembers: async () => this.#members(),
       listShards: (signal) => this.#shards(signal),
       moveShard: (move, by, signal) => this.#moves.order(move, by, signal),
+      setBuckets: (address, buckets, by, signal) => this.#buckets.order(address, buckets, by, signal),
     };
   }
 
@@ -73,15 +79,15 @@ export class ClusterCalls {
     return { ok: true, value: membersOf(membership.members(), leader) };
   }
 
-  async #shards(signal: AbortSignal): Promise<Reply<readonly ShardView[]>> {
+  async #shards(signal: AbortSignal): Promise<Reply<ShardsView>> {
     const { current } = this.#options.epochs;
     if (current === undefined) return { ok: false, error: noEpoch };
-    const [reports, stored] = await Promise.all([this.#reports(signal), this.#storedMessages(signal)]);
-    return { ok: true, value: shardsOf(current, reports, stored) };
+    const [reports, stored] = await Promise.all([this.reports(signal), this.#storedMessages(signal)]);
+    return { ok: true, value: { shards: shardsOf(current, reports, stored), addresses: bucketsOf(current) } };
   }
 
   /** Of every tracker that is known and answers. */
-  async #reports(signal: AbortSignal): Promise<PeerReport[]> {
+  async reports(signal: AbortSignal): Promise<PeerReport[]> {
     const { trackerEndpoints, epochs, peers, membership } = this.#options;
     const assigned = epochs.current === undefined ? [] : [...trackersOf(epochs.current).values()];
     const named = [...assigned, ...livingTrackers(membership.members()).slice(0, candidatesMax)];

@@ -3,7 +3,8 @@ import { addressOf } from "../../src/cluster/events.ts";
 import type { ClusterMember } from "../../src/cluster/membership.ts";
 import type { Leader } from "../../src/coordinator/leader.ts";
 import type { Assignment } from "../../src/placement/assignment.ts";
-import type { MemberView, ShardView } from "../../src/rpc/cluster-codec.ts";
+import { shardsOf as addressShards } from "../../src/placement/layout.ts";
+import type { AddressShardsView, MemberView, ShardView } from "../../src/rpc/cluster-codec.ts";
 import type { PeerReplica, PeerReport } from "../../src/tracker/peers.ts";
 
 /**
@@ -56,6 +57,13 @@ export function shardsOf(
       pinned,
     };
   });
+}
+
+/** Addresses with more buckets than one, and those whose flows are on their way. */
+export function bucketsOf({ layouts, holders }: Assignment): readonly AddressShardsView[] {
+  return [...(layouts ?? [])]
+    .filter(([, { buckets, before }]) => buckets > 1 || before !== undefined)
+    .map(([address, layout]) => ({ address, layout, shards: addressShards(address, layout, holders.length) }));
 }
 
 /** The primary's or the standby's where one of them serves, else any that does. */

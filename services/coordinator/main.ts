@@ -6,6 +6,8 @@ import { connectBus, type NatsBus } from "../../src/bus/nats.ts";
 import { ClusterEvents } from "../../src/cluster/events.ts";
 import { ClusterMembership } from "../../src/cluster/membership.ts";
 import { Coordinator } from "../../src/coordinator/coordinator.ts";
+import type { IpAddress } from "../../src/flow/address.ts";
+import { type Layout, layoutOf } from "../../src/placement/layout.ts";
 import { coordinatorFlowService } from "../../src/rpc/coordinator-flows.ts";
 import { coordinatorServices } from "../../src/rpc/coordinator-server.ts";
 import { nodeService } from "../../src/rpc/node-stream.ts";
@@ -23,6 +25,7 @@ import { type CoordinatorConfig, coordinatorConfigSchema } from "./config.ts";
 import { type CoordinatorMetrics, coordinatorMetrics } from "./metrics.ts";
 import { placeShards } from "./placing.ts";
 import { Publishing } from "./publishing.ts";
+import { settleLayouts } from "./settling.ts";
 import { flowAges, trackerPort } from "./trackers.ts";
 
 export interface RunOptions {
@@ -69,7 +72,8 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     leader: () => coordinator.leader,
     epoch: () => epochs.current?.epoch,
   });
-  const publishing = new Publishing({ config, bus, processId, metrics, log });
+  const layout = (address: IpAddress): Layout => layoutOf(epochs.current?.layouts, address);
+  const publishing = new Publishing({ config, bus, layout, processId, metrics, log });
   const endpoint = config.advertise ?? config.listen[0] ?? "";
   const coordinator = assemble({ config, bus, trackers, processId, endpoint, publishing, metrics, log });
   const onBug = (error: unknown): void => log.error({ error }, "a call failed");
@@ -114,21 +118,37 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
   });
   const published = publishing.run([events]);
   const following = epochs.run(signal);
-  const { shards } = config;
-  const placing = placeShards(
-    {
-      ...{ name, shards, epochs, membership, peers, bus, log },
-      clock: systemClock,
-      random: Math.random,
-      onMove: metrics.noteMove,
-    },
-    signal,
-  );
+  const placing = place({ config, coordinator, calls, epochs, membership, peers, bus, metrics, log }, signal);
   await coordinator.run(signal);
   await publishing.end();
   await published;
   await following;
   await placing;
+}
+
+interface PlaceParts {
+  readonly config: CoordinatorConfig;
+  readonly coordinator: Coordinator;
+  readonly calls: ClusterCalls;
+  readonly epochs: KvEpochLog;
+  readonly membership: ClusterMembership;
+  readonly peers: TrackerPeers;
+  readonly bus: NatsBus;
+  readonly metrics: CoordinatorMetrics;
+  readonly log: Logger;
+}
+
+/** This coordinator's part in the epochs: who holds which shard, and in which ones the flows of addresses lie. */
+async function place(parts: PlaceParts, signal: AbortSignal): Promise<void> {
+  const { config, coordinator, calls, epochs, membership, peers, bus, metrics, log } = parts;
+  const { name, shards } = config;
+  const [clock, random, onMove] = [systemClock, Math.random, metrics.noteMove];
+  const leader = () => coordinator.leader;
+  const reports = (stop: AbortSignal) => calls.reports(stop);
+  await Promise.all([
+    placeShards({ name, shards, epochs, membership, peers, bus, log, clock, random, onMove }, signal),
+    settleLayouts({ name, epochs, bus, leader, reports, log }, signal),
+  ]);
 }
 
 interface CoreParts {
@@ -146,6 +166,7 @@ function assemble({ config, bus, trackers, processId, endpoint, publishing, metr
   return new Coordinator({
     name: config.name,
     process: processId,
+    shards: config.shards,
     endpoint,
     leaseMs: config.leaseMs,
     projection: { fabric: config.fabric, publicPrefixes: config.publicPrefixes, probeSource: config.probeSource },

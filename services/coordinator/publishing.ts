@@ -8,8 +8,9 @@ import { Outbox } from "../../src/coordinator/outbox.ts";
 import type { EndedRemap, EventPort, StoredAudit } from "../../src/coordinator/ports.ts";
 import { auditStreamName, RemapFeed, remapStreamName } from "../../src/coordinator/remap-feed.ts";
 import { unpublishedAudits, unpublishedEnds } from "../../src/coordinator/unpublished.ts";
+import type { IpAddress } from "../../src/flow/address.ts";
 import { flowSubject } from "../../src/flow/events.ts";
-import { shardOf } from "../../src/placement/shard.ts";
+import { type Layout, shardsOf } from "../../src/placement/layout.ts";
 import { encodeFlowEventBatch } from "../../src/rpc/flow-event-codec.ts";
 import type { Logger } from "../../src/runtime/log.ts";
 import { isAbort, retry } from "../../src/runtime/retry.ts";
@@ -28,6 +29,8 @@ const drainMs = 3_000;
 export interface PublishingOptions {
   readonly config: CoordinatorConfig;
   readonly bus: NatsBus;
+  /** By the newest epoch. */
+  readonly layout: (address: IpAddress) => Layout;
   /** Random, this process's own. */
   readonly processId: string;
   readonly metrics: CoordinatorMetrics;
@@ -48,13 +51,14 @@ export class Publishing {
   }
 
   get port(): EventPort {
-    const { config, bus, metrics } = this.#options;
+    const { config, bus, layout, metrics } = this.#options;
     return {
       async owned(address, instance, generation, signal) {
-        const shard = shardOf(address, config.shards);
         const body = { kind: "address-owned", address, instance, generation } as const;
-        const data = encodeFlowEventBatch({ instance: "", boot: "", shard, sequence: 0n, body });
-        await bus.publish(flowSubject(shard), data, { messageId: `owned ${address} ${generation}`, signal });
+        for (const shard of shardsOf(address, layout(address), config.shards)) {
+          const data = encodeFlowEventBatch({ instance: "", boot: "", shard, sequence: 0n, body });
+          await bus.publish(flowSubject(shard), data, { messageId: `owned ${address} ${generation} ${shard}`, signal });
+        }
       },
       remapChanged: (remap, step) => {
         metrics.noteRemap(remap);

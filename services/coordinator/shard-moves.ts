@@ -12,6 +12,7 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { livingTrackers } from "../../src/tracker/candidates.ts";
 import { isCaughtUp } from "../../src/tracker/life.ts";
 import type { PeerReport } from "../../src/tracker/peers.ts";
+import { createNext, type Next } from "./next-epoch.ts";
 
 export interface ShardMovesOptions {
   readonly epochs: EpochLog;
@@ -22,10 +23,6 @@ export interface ShardMovesOptions {
   readonly audit: (action: string, entry: Readonly<Record<string, string>>) => void;
 }
 
-/** Epochs that others create meanwhile; then the operator had better look again. */
-const attemptsMax = 8;
-const createDeadlineMs = 5_000;
-
 export class ShardMoves {
   readonly #options: ShardMovesOptions;
 
@@ -34,29 +31,14 @@ export class ShardMoves {
   }
 
   async order(move: ShardMove, by: string, signal: AbortSignal): Promise<Reply<bigint>> {
-    const { epochs } = this.#options;
-    for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const { current } = epochs;
-      if (current === undefined)
-        return refuse("STORE_UNAVAILABLE", "no epoch is known yet: is there a tracker that runs?");
-      const moved = await this.#next(current, move, signal);
-      if (!("next" in moved)) return { ok: false, error: moved };
-      const created = await this.#create(moved.next, signal);
-      if (created === "away")
-        return refuse("STORE_UNAVAILABLE", "NATS did not take the next epoch: see whether it runs, and try again");
-      if (created === "taken") continue;
-      const epoch = epochs.current?.epoch ?? moved.next.epoch;
-      this.#tell(move, by, epoch);
-      return { ok: true, value: epoch };
-    }
-    return refuse("STORE_UNAVAILABLE", `others created ${attemptsMax} epochs meanwhile: try again`);
+    const compute = (current: Assignment): Promise<Next<undefined>> => this.#next(current, move, signal);
+    const stored = await createNext(this.#options.epochs, compute, signal);
+    if (!stored.ok) return stored;
+    this.#tell(move, by, stored.value.epoch);
+    return { ok: true, value: stored.value.epoch };
   }
 
-  async #next(
-    current: Assignment,
-    move: ShardMove,
-    signal: AbortSignal,
-  ): Promise<{ readonly next: Assignment } | DetailedError> {
+  async #next(current: Assignment, move: ShardMove, signal: AbortSignal): Promise<Next<undefined>> {
     if (move.shard >= current.holders.length)
       return invalid(`shard: expected a number below ${current.holders.length}, found ${move.shard}`);
     if (move.kind === "unpin") return outcome(unpinShard(current, move.shard));
@@ -86,16 +68,6 @@ export class ShardMoves {
     return found && { name: found.name, endpoint: found.endpoint };
   }
 
-  async #create(next: Assignment, signal: AbortSignal): Promise<"created" | "taken" | "away"> {
-    const stop = AbortSignal.any([signal, AbortSignal.timeout(createDeadlineMs)]);
-    try {
-      return await this.#options.epochs.create(next, stop);
-    } catch (error) {
-      if (!stop.aborted) throw error;
-      return "away";
-    }
-  }
-
   #tell(move: ShardMove, by: string, epoch: bigint): void {
     const { bus, audit } = this.#options;
     const to = move.kind === "move" ? { to: move.to } : {};
@@ -109,8 +81,8 @@ export class ShardMoves {
   }
 }
 
-function outcome(moved: Moved): { readonly next: Assignment } | DetailedError {
-  return moved.ok ? { next: moved.next } : { code: "NOTHING_TO_MOVE", message: moved.reason };
+function outcome(moved: Moved): Next<undefined> {
+  return moved.ok ? { next: moved.next, value: undefined } : { code: "NOTHING_TO_MOVE", message: moved.reason };
 }
 
 function draining(to: string): DetailedError {
@@ -125,8 +97,4 @@ function unknownMember(current: Assignment, to: string, reports: readonly PeerRe
 
 function invalid(message: string): DetailedError {
   return { code: "INVALID_ARGUMENT", message };
-}
-
-function refuse(code: DetailedError["code"], message: string): Reply<never> {
-  return { ok: false, error: { code, message } };
 }

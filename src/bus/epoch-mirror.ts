@@ -102,8 +102,9 @@ export class EpochMirror {
 }
 
 function isSame(a: Assignment, b: Assignment): boolean {
-  const text = ({ holders }: Assignment): string =>
-    JSON.stringify(
+  const text = ({ holders, layouts }: Assignment): string =>
+    JSON.stringify([
+      [...(layouts ?? [])],
       holders.map(({ primary, standby, pinned }) => [
         primary.name,
         primary.endpoint,
@@ -111,6 +112,6 @@ function isSame(a: Assignment, b: Assignment): boolean {
         standby?.endpoint,
         pinned,
       ]),
-    );
+    ]);
   return text(a) === text(b);
 }

@@ -3,14 +3,18 @@
  *
  *     { "epoch": 2,
  *       "members": [{ "name": "tracker1", "endpoint": "10.77.0.31:7410" }, …],
- *       "shards": [{ "primary": "tracker1", "standby": "tracker2", "pinned": true }, …] }
+ *       "shards": [{ "primary": "tracker1", "standby": "tracker2", "pinned": true }, …],
+ *       "buckets": { "203.0.113.10": { "buckets": 4, "generation": 1, "before": 1 } } }
  *
- * `shards` has an entry for every shard, in order; `standby` and `pinned` may be left out. Other keys are left alone, so
+ * `shards` has an entry for every shard, in order; `standby` and `pinned` may be left out. So may `buckets`, which names the
+ * addresses that have, or had, more than one bucket; `before` is there while flows may still lie as they did before. Other keys are left alone, so
  * that a later version may add some.
  */
 import { z } from "zod";
+import { type IpAddress, parseIpAddress } from "../flow/address.ts";
 import { shardsMax } from "../flow/events.ts";
 import { type Assignment, holdersOf, type ShardHolders, type Tracker } from "../placement/assignment.ts";
+import { bucketsMax, type Layout, type LayoutMap, layoutGenerationMax, layoutsMax } from "../placement/layout.ts";
 import { endpointField } from "../rpc/config-fields.ts";
 import { nameCharactersMax } from "../rpc/limits.ts";
 
@@ -26,6 +30,13 @@ const name = z
   .max(nameCharactersMax)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "a member's name");
 
+const bucketCount = z.int().min(1).max(bucketsMax);
+const layout = z.object({
+  buckets: bucketCount,
+  generation: z.int().min(1).max(layoutGenerationMax),
+  before: bucketCount.optional(),
+});
+
 const record = z.object({
   epoch: z.int().min(1),
   members: z
@@ -36,6 +47,7 @@ const record = z.object({
     .array(z.object({ primary: name, standby: name.optional(), pinned: z.boolean().optional() }))
     .min(1)
     .max(shardsMax),
+  buckets: z.record(z.string(), layout).optional(),
 });
 
 export type DecodedEpoch =
@@ -53,7 +65,7 @@ export function epochOfKey(key: string): bigint | undefined {
 }
 
 /** `writer` tells this record from the same one by somebody else. */
-export function encodeEpoch({ epoch, holders }: Assignment, writer: string): Uint8Array {
+export function encodeEpoch({ epoch, holders, layouts }: Assignment, writer: string): Uint8Array {
   const members = new Map(
     holders.flatMap((_, shard) => holdersOf({ epoch, holders }, shard)).map((it) => [it.name, it]),
   );
@@ -63,7 +75,8 @@ export function encodeEpoch({ epoch, holders }: Assignment, writer: string): Uin
     ...(pinned && { pinned }),
   }));
   const list = [...members.values()].map(({ name, endpoint }) => ({ name, endpoint }));
-  return Buffer.from(JSON.stringify({ epoch: Number(epoch), members: list, shards, writer }));
+  const buckets = layouts !== undefined && layouts.size > 0 ? { buckets: Object.fromEntries(layouts) } : {};
+  return Buffer.from(JSON.stringify({ epoch: Number(epoch), members: list, shards, ...buckets, writer }));
 }
 
 /** `shards`: how many the cluster has, for its whole life. */
@@ -87,7 +100,28 @@ export function decodeEpoch(epoch: bigint, data: Uint8Array, shards: number): De
   if (byName.size !== members.length) return fault("members: two have the same name");
   if (new Set(members.map(({ endpoint }) => endpoint)).size !== members.length)
     return fault("members: two have the same endpoint");
-  return readHolders(epoch, entries, byName);
+  const layouts = readLayouts(parsed.data.buckets ?? {}, shards);
+  if (!layouts.ok) return layouts;
+  const read = readHolders(epoch, entries, byName);
+  return read.ok && layouts.value.size > 0 ? { ok: true, value: { ...read.value, layouts: layouts.value } } : read;
+}
+
+function readLayouts(
+  entries: Readonly<Record<string, z.infer<typeof layout>>>,
+  shards: number,
+): { readonly ok: true; readonly value: LayoutMap } | { readonly ok: false; readonly message: string } {
+  const layouts = new Map<IpAddress, Layout>();
+  const named = Object.entries(entries);
+  if (named.length > layoutsMax)
+    return fault(`buckets: expected at most ${layoutsMax} addresses, found ${named.length}`);
+  for (const [text, { buckets, generation, before }] of named) {
+    const address = parseIpAddress(text);
+    if (address !== text) return fault(`buckets: expected addresses in their canonical form, found ${text}`);
+    const most = Math.max(buckets, before ?? 1);
+    if (most > shards) return fault(`buckets.${text}: expected at most ${shards}, one for each shard, found ${most}`);
+    layouts.set(address, { buckets, generation, ...(before !== undefined && { before }) });
+  }
+  return { ok: true, value: layouts };
 }
 
 type Entry = z.infer<typeof record>["shards"][number];

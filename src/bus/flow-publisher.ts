@@ -20,7 +20,8 @@ import {
   type Ticket,
 } from "../flow/sequencer.ts";
 import type { ShardPosition } from "../node/state.ts";
-import { shardOf } from "../placement/shard.ts";
+import { type Layout, newShardsOf, oldShardsOf, placeOf } from "../placement/layout.ts";
+import { Layouts } from "../placement/layouts.ts";
 import { encodeFlowEventBatch } from "../rpc/flow-event-codec.ts";
 import { retry } from "../runtime/retry.ts";
 import { type Bus, BusError } from "./bus.ts";
@@ -30,6 +31,8 @@ export interface FlowPublisherOptions {
   readonly bus: Bus;
   readonly instance: string;
   readonly shards: number;
+  /** Of the instance's addresses, now; absent: each has one bucket. */
+  readonly layouts?: Layouts;
   /** One run of this agent: 16 random bytes. */
   readonly boot: Uint8Array;
   readonly flush?: FlushLimits;
@@ -62,6 +65,7 @@ const snapshotPaceMs = 1_000;
 
 export class FlowPublisher implements AsyncDisposable {
   readonly #options: FlowPublisherOptions;
+  readonly #layouts: Layouts;
   readonly #sequencer: FlowSequencer;
   readonly #boot: string;
   readonly #closed = new AbortController();
@@ -86,11 +90,19 @@ export class FlowPublisher implements AsyncDisposable {
   constructor(options: FlowPublisherOptions) {
     this.#options = options;
     this.#boot = Buffer.from(options.boot).toString("hex");
-    const { instance, shards, bus, bufferedMax = defaultBufferedMax, flush = defaultFlushLimits } = options;
+    const {
+      instance,
+      shards,
+      layouts = new Layouts(shards),
+      bus,
+      bufferedMax = defaultBufferedMax,
+      flush = defaultFlushLimits,
+    } = options;
+    this.#layouts = layouts;
     const coalesce = flush.windowMaxMs > 0;
     this.#window = new FlushWindow(flush);
     const limits = { rowsMax, pageRowsMax, bufferedMax, coalesce };
-    this.#sequencer = new FlowSequencer({ instance, boot: this.#boot, shards, ...limits });
+    this.#sequencer = new FlowSequencer({ instance, boot: this.#boot, layouts, ...limits });
     this.#ticking = setInterval(() => this.#tick(), options.tickMs ?? defaultTickMs);
     for (const subject of [resyncSubject(instance), resyncAllSubject])
       this.#subscriptions.use(bus.listen(subject, (data) => this.#hearResync(data)));
@@ -135,7 +147,7 @@ export class FlowPublisher implements AsyncDisposable {
 
   /** Never waits. "overflow": dropped; `onSnapshotNeeded` follows once the bus is there. */
   change(change: FlowChange): ChangeOutcome {
-    const shard = shardOf(change.key.address, this.#options.shards);
+    const shard = this.#layouts.shardOf(change.key);
     const outcome = this.#sequencer.change(change);
     if (outcome === "overflow") this.#dropped++;
     if (outcome === "full") this.#pump(shard);
@@ -145,25 +157,45 @@ export class FlowPublisher implements AsyncDisposable {
   }
 
   /**
-   * Replaces what is known of the address: `flows` are all of its flows. They are read while they are sent, and may change
-   * meanwhile, as long as {@link change} is told. Resolves once stored.
+   * Replaces what is known of the address: `flows` are all of its flows, read once for each of its shards while they are
+   * sent. They may change meanwhile, as long as {@link change} is told. Resolves once stored. A shard that had flows of the
+   * address before lets go of those that have moved only once all others have what moved to them.
    */
   async snapshot(address: IpAddress, flows: Iterable<Flow>, signal?: AbortSignal): Promise<ShardPosition[]> {
-    const shard = shardOf(address, this.#options.shards);
-    const rows = only(flows, (flow) => flow.key.address === address);
-    return await this.#order(shard, this.#sequencer.snapshot(shard, [address], rows), signal);
+    const { shards } = this.#options;
+    const layout = this.#layouts.of(address);
+    const tell = (shard: number): Promise<ShardPosition> => {
+      const rows = rowsOf(flows, (flow) => flow.key.address === address);
+      return this.#order(shard, this.#sequencer.snapshot(shard, [address], rows), signal);
+    };
+    const first = await Promise.all(newShardsOf(address, layout, shards).map(tell));
+    const then = await Promise.all(oldShardsOf(address, layout, shards).map(tell));
+    return [...first, ...then];
   }
 
   /** Replaces what is known of this instance in the shard; otherwise like {@link snapshot}. */
   async snapshotShard(shard: number, flows: Iterable<Flow>, signal?: AbortSignal): Promise<ShardPosition[]> {
-    const rows = only(flows, (flow) => shardOf(flow.key.address, this.#options.shards) === shard);
-    return await this.#order(shard, this.#sequencer.snapshot(shard, [], rows), signal);
+    return [await this.#order(shard, this.#sequencer.snapshot(shard, [], rowsOf(flows)), signal)];
+  }
+
+  /**
+   * From the end of this call on changes of the address are told where they belong by the layout. Shards that had flows of it
+   * are told so before: nobody who finds a flow there no more concludes that there is none.
+   */
+  async adopt(address: IpAddress, layout: Layout, signal?: AbortSignal): Promise<void> {
+    const { shards } = this.#options;
+    const tell = (shard: number): Promise<ShardPosition> => {
+      const place = placeOf(address, layout, shard, shards);
+      return this.#order(shard, this.#sequencer.places(shard, [place]), signal);
+    };
+    await Promise.all(oldShardsOf(address, layout, shards).map(tell));
+    this.#layouts.take(address, layout);
   }
 
   /** Whoever has applied these positions has applied every change of the address before this call. */
   async barrier(id: string, address: IpAddress, signal?: AbortSignal): Promise<ShardPosition[]> {
-    const shard = shardOf(address, this.#options.shards);
-    return await this.#order(shard, this.#sequencer.barrier(shard, id), signal);
+    const shards = this.#layouts.shardsOf(address);
+    return await Promise.all(shards.map((shard) => this.#order(shard, this.#sequencer.barrier(shard, id), signal)));
   }
 
   async close(): Promise<void> {
@@ -187,7 +219,7 @@ export class FlowPublisher implements AsyncDisposable {
     for (const waiting of this.#waiting.values()) waiting.reject(this.#closed.signal.reason);
   }
 
-  async #order(shard: number, ordered: Ordered, signal?: AbortSignal): Promise<ShardPosition[]> {
+  async #order(shard: number, ordered: Ordered, signal?: AbortSignal): Promise<ShardPosition> {
     this.#closed.signal.throwIfAborted();
     if (ordered.kind === "snapshot-needed")
       throw new BusError(`changes of shard ${shard} were lost; it needs a snapshot of the whole shard first`);
@@ -200,7 +232,7 @@ export class FlowPublisher implements AsyncDisposable {
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      return [{ shard, sequence: await waiting.promise }];
+      return { shard, sequence: await waiting.promise };
     } finally {
       signal?.removeEventListener("abort", abort);
       this.#waiting.delete(ordered.ticket);
@@ -307,7 +339,7 @@ export class FlowPublisher implements AsyncDisposable {
 }
 
 /** Rows without what the message's sender says already. */
-function* only(flows: Iterable<Flow>, wanted: (flow: Flow) => boolean): Generator<FlowRow> {
+function* rowsOf(flows: Iterable<Flow>, wanted: (flow: Flow) => boolean = () => true): Generator<FlowRow> {
   for (const flow of flows) {
     if (flow.state === "closed" || !wanted(flow)) continue;
     const { key, state, openedAtMs, generation } = flow;

@@ -8,6 +8,7 @@ import type { IpAddress } from "../flow/address.ts";
 import { applyEntry, type Inventory, type InventoryEntry } from "../inventory/inventory.ts";
 import type { AgentState, GatewayState, LinkId } from "../node/state.ts";
 import type { NodeKind } from "../node/status.ts";
+import { changedLayouts, type LayoutMap } from "../placement/layout.ts";
 import { type Chain, chainOf, holderOf, laterOf } from "../remap/chain.ts";
 import type { View } from "../remap/checklist.ts";
 import { hasEnded } from "../remap/phase.ts";
@@ -31,6 +32,7 @@ export class ClusterState {
   readonly #remaps = new Map<string, RemapState>();
   readonly #byAddress = new Map<IpAddress, Map<string, RemapState>>();
   readonly #chains = new Map<IpAddress, Chain>();
+  #layouts: LayoutMap = new Map();
   #recentLinks: LinkId[] = [];
   #inventory: Inventory;
 
@@ -98,9 +100,37 @@ export class ClusterState {
     if (known !== undefined) return known;
     const base = this.#inventory.addresses.get(address);
     if (base === undefined) return undefined;
-    const chain = chainOf(base, this.remapsOf(address));
+    const layout = this.#layouts.get(address);
+    const chain = { ...chainOf(base, this.remapsOf(address)), ...(layout !== undefined && { layout }) };
     this.#chains.set(address, chain);
     return chain;
+  }
+
+  /** Of addresses that have, or had, more than one bucket. */
+  get layouts(): LayoutMap {
+    return this.#layouts;
+  }
+
+  /** By the newest epoch. The agents whose states change by it. */
+  relay(layouts: LayoutMap): readonly string[] {
+    const changed = [...changedLayouts(this.#layouts, layouts)];
+    this.#layouts = layouts;
+    for (const address of changed) this.#chains.delete(address);
+    return changed.flatMap((address) => {
+      const chain = this.chain(address);
+      return chain === undefined ? [] : this.agentsOf(chain);
+    });
+  }
+
+  /** Agents that may have a part in the address. */
+  agentsOf(chain: Chain): readonly string[] {
+    const states = chain.pending === undefined ? chain.flipped : [chain.pending, ...chain.flipped];
+    const named = states.flatMap(({ record: { source, target, owners } }) => [
+      source,
+      target,
+      ...owners.map(({ owner }) => owner),
+    ]);
+    return [...new Set([chain.base.instance, holderOf(chain).instance, ...named])];
   }
 
   view(state: RemapState): View {
@@ -193,14 +223,7 @@ export class ClusterState {
 
   /** Addresses in which the agent may have a part. */
   #chainsOf(name: string): readonly Chain[] {
-    return this.#allChains().filter((chain) => {
-      if (holderOf(chain).instance === name || chain.base.instance === name) return true;
-      const involved = chain.pending === undefined ? chain.flipped : [chain.pending, ...chain.flipped];
-      return involved.some(
-        ({ record }) =>
-          record.target === name || record.source === name || record.owners.some(({ owner }) => owner === name),
-      );
-    });
+    return this.#allChains().filter((chain) => this.agentsOf(chain).includes(name));
   }
 
   #addNode(name: string, kind: NodeKind): FencedNode {

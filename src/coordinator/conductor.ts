@@ -5,6 +5,7 @@
  */
 import type { InventoryEntry } from "../inventory/inventory.ts";
 import type { NodeHello, NodeStatus } from "../node/status.ts";
+import type { LayoutMap } from "../placement/layout.ts";
 import type { RemapRecord } from "../remap/record.ts";
 import { type RemapState, takeUp } from "../remap/record.ts";
 import type { Bounds, RemapEvent } from "../remap/transition.ts";
@@ -96,6 +97,15 @@ export class Conductor {
     this.#cluster.project(all, true);
     this.observeAll();
     return accept(entry);
+  }
+
+  /** The newest epoch is stored, and says in which shards the flows of addresses lie. */
+  relay(layouts: LayoutMap): void {
+    if (this.#tenure.isOver()) return;
+    const agents = this.#cluster.relay(layouts);
+    if (agents.length === 0) return;
+    this.#cluster.project(agents, false);
+    this.observeAll();
   }
 
   /** Stores that whatever the nodes hold may be replaced, and gives those that were held back their orders. */

@@ -1,6 +1,9 @@
 /** One leadership: from reading the store to the last order. Owns the conductor and the desks of one term. */
 
+import { EpochMirror } from "../bus/epoch-mirror.ts";
+import { epochOfKey } from "../bus/epoch-record.ts";
 import type { KvBucket, KvChange } from "../bus/kv.ts";
+import type { LayoutMap } from "../placement/layout.ts";
 import { hasEnded } from "../remap/phase.ts";
 import type { ProjectionConfig } from "../remap/projection.ts";
 import { takeUp } from "../remap/record.ts";
@@ -26,6 +29,8 @@ import { Turns } from "./turns.ts";
 export interface LeaderOptions {
   readonly name: string;
   readonly process: string;
+  /** Of the cluster, for its whole life. */
+  readonly shards: number;
   readonly projection: ProjectionConfig;
   readonly bounds: Bounds;
   readonly firstAddresses: readonly FirstAddress[];
@@ -94,6 +99,7 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
   const toEnd = ended.map((state) => ({ remap: remapOf(state), step: state.record.step }));
   events.takenOver(toEnd, auditsOf(mirror.values), signal);
   const conductor = new Conductor(cluster, ports, options.bounds, log);
+  followLayouts(mirror, options.shards, signal, (layouts) => conductor.relay(layouts));
   const turns = new Turns();
   log.info({ term: String(term.term), remaps: cluster.openRemaps().length }, "leading");
   return {
@@ -103,6 +109,29 @@ export async function takeOver(term: Term, options: LeaderOptions): Promise<Lead
     remaps: new RemapDesk(cluster, conductor, ports, turns),
     inventory: new InventoryDesk(cluster, conductor, turns),
   };
+}
+
+/**
+ * Layouts come from the same watch as the lease: whatever an earlier leader has ordered by, this one has read. Records that
+ * can't be read are told of by whoever places shards.
+ */
+function followLayouts(
+  mirror: Mirror,
+  shards: number,
+  signal: AbortSignal,
+  onLayouts: (layouts: LayoutMap) => void,
+): void {
+  const epochs = new EpochMirror({ shards, onMalformed: () => undefined });
+  const apply = (key: string, value: Uint8Array): void => {
+    if (epochOfKey(key) !== undefined) epochs.apply(key, value);
+  };
+  for (const [key, value] of mirror.values) apply(key, value);
+  onLayouts(epochs.current?.layouts ?? new Map());
+  mirror.onChange(({ key, value }) => {
+    if (value === undefined || epochOfKey(key) === undefined) return;
+    apply(key, value);
+    onLayouts(epochs.current?.layouts ?? new Map());
+  }, signal);
 }
 
 /**

@@ -2,6 +2,7 @@
  * The messages of the event stream, as the domain speaks of them. proto/baton/v1/flow.proto is the reference; its
  * comments hold here too.
  */
+import type { AddressPlace } from "../placement/layout.ts";
 import type { IpAddress } from "./address.ts";
 import type { FlowKey, FlowState } from "./flow.ts";
 
@@ -29,13 +30,23 @@ export interface FlowEventBatch<Rows = readonly FlowRow[]> {
 
 export type FlowEvent<Rows = readonly FlowRow[]> =
   | { readonly kind: "changes"; readonly rows: Rows; readonly coalesced: readonly Coalesced[] }
-  /** `addresses`: what the snapshot replaces; none: every flow of the sender in the shard. */
-  | { readonly kind: "snapshot-begin"; readonly snapshot: bigint; readonly addresses: readonly IpAddress[] }
+  /**
+   * `addresses`: what the snapshot replaces; none: every flow of the sender in the shard. `places`: which flows of these
+   * addresses, or of all that the sender has, belong to the shard.
+   */
+  | {
+      readonly kind: "snapshot-begin";
+      readonly snapshot: bigint;
+      readonly addresses: readonly IpAddress[];
+      readonly places: readonly AddressPlace[];
+    }
   | { readonly kind: "snapshot-page"; readonly snapshot: bigint; readonly rows: Rows }
   | { readonly kind: "snapshot-end"; readonly snapshot: bigint; readonly flows: number }
   | { readonly kind: "barrier"; readonly id: string }
   | { readonly kind: "tick" }
   | { readonly kind: "digest"; readonly flows: number; readonly keyXor: bigint }
+  /** Which flows of these addresses belong to the shard, from now on. */
+  | { readonly kind: "places"; readonly places: readonly AddressPlace[] }
   /** Replaces what the sender said before of the shard. */
   | { readonly kind: "forwarding"; readonly forwards: readonly Forward[] }
   | {

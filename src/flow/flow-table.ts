@@ -9,7 +9,7 @@
  */
 import { type IpAddress, parseIpAddress } from "./address.ts";
 import type { Flow, FlowKey, FlowState, LiveFlowState, Protocol } from "./flow.ts";
-import { KeyDigest } from "./key-digest.ts";
+import { KeyDigest, SlotDigests } from "./key-digest.ts";
 import type { FlowChange } from "./observe.ts";
 import { PartedMap } from "./parted-map.ts";
 import { Reconciliation } from "./reconciliation.ts";
@@ -32,7 +32,7 @@ interface Entry {
 
 interface FlowsOfAddress {
   readonly entries: PartedMap<Entry>;
-  readonly digest: KeyDigest;
+  readonly digests: SlotDigests;
 }
 
 const unchanged: Applied = { kind: "unchanged" };
@@ -63,14 +63,9 @@ export class FlowTable {
     return this.#addresses.get(address)?.entries.size ?? 0;
   }
 
-  /** Of the flows of these addresses together. */
-  digestOf(addresses: Iterable<IpAddress>): KeyDigest {
-    const sum = new KeyDigest();
-    for (const address of addresses) {
-      const digest = this.#addresses.get(address)?.digest;
-      if (digest !== undefined) sum.merge(digest);
-    }
-    return sum;
+  /** Of the address's flows in the slots that are wanted. */
+  digestOf(address: IpAddress, isWanted: (slot: number) => boolean = () => true): KeyDigest {
+    return this.#addresses.get(address)?.digests.sum(isWanted) ?? new KeyDigest();
   }
 
   apply(change: FlowChange, nowMs: number): Applied {
@@ -92,12 +87,10 @@ export class FlowTable {
 
   /**
    * The address's flows. The table may change meanwhile: a flow that lives from the first step to the last is met once,
-   * others perhaps.
+   * others perhaps. They can be read again and again.
    */
-  *flowsOf(address: IpAddress): Generator<Flow> {
-    for (const [id, entry] of this.#addresses.get(address)?.entries ?? []) {
-      yield this.#flow(keyOf(address, id), entry, entry.state);
-    }
+  flowsOf(address: IpAddress): Iterable<Flow> {
+    return { [Symbol.iterator]: () => this.#read(address) };
   }
 
   /**
@@ -120,16 +113,21 @@ export class FlowTable {
     return reconciliation;
   }
 
+  *#read(address: IpAddress): Generator<Flow> {
+    for (const [id, entry] of this.#addresses.get(address)?.entries ?? [])
+      yield this.#flow(keyOf(address, id), entry, entry.state);
+  }
+
   #open(key: FlowKey, id: string, state: LiveFlowState, generation: bigint, nowMs: number): Applied {
     if (this.#size >= this.#capacity) return full;
     const entry = { state, openedAtMs: nowMs, generation };
     let flows = this.#addresses.get(key.address);
     if (flows === undefined) {
-      flows = { entries: new PartedMap(), digest: new KeyDigest() };
+      flows = { entries: new PartedMap(), digests: new SlotDigests() };
       this.#addresses.set(key.address, flows);
     }
     flows.entries.set(id, entry);
-    flows.digest.add(key);
+    flows.digests.add(key);
     this.#size++;
     return { kind: "event", flow: this.#flow(key, entry, state) };
   }
@@ -138,7 +136,7 @@ export class FlowTable {
     const flows = this.#addresses.get(key.address);
     if (flows?.entries.delete(id) === true) {
       this.#size--;
-      flows.digest.remove(key);
+      flows.digests.remove(key);
     }
     if (flows?.entries.size === 0) this.#addresses.delete(key.address);
     return { kind: "event", flow: this.#flow(key, entry, "closed") };

@@ -49,6 +49,17 @@ export class KeyDigest implements Digest {
     this.#toggle(hashOfWords(address, words, at));
   }
 
+  /** Of a key whose hash is known. */
+  addHash(hash: Fnv1a): void {
+    this.#flows++;
+    this.#toggle(hash);
+  }
+
+  removeHash(hash: Fnv1a): void {
+    this.#flows--;
+    this.#toggle(hash);
+  }
+
   /** Adds the keys of a set that has none in common with this one. */
   merge(other: KeyDigest): void {
     this.#flows += other.#flows;
@@ -59,6 +70,52 @@ export class KeyDigest implements Digest {
   #toggle({ high, low }: Fnv1a): void {
     this.#high ^= high;
     this.#low ^= low;
+  }
+}
+
+/** Parts of an address's flows that always stay together. */
+export const slots = 64;
+
+export function slotOf(key: FlowKey): number {
+  return slotOfHash(hashOf(key));
+}
+
+/** The same for a key whose words lie there. */
+export function slotOfWords(address: IpAddress, words: Uint32Array, at: number): number {
+  return slotOfHash(hashOfWords(address, words, at));
+}
+
+/** The lowest bits of FNV-1a depend on few bits of the text; folded, on all. */
+function slotOfHash({ high, low }: Fnv1a): number {
+  const folded = high ^ low ^ (high >>> 15) ^ (low >>> 15);
+  return (folded ^ (folded >>> 6)) & (slots - 1);
+}
+
+/** Of many keys, so that those of any of their slots can be told apart. */
+export class SlotDigests {
+  readonly #slots: (KeyDigest | undefined)[] = new Array(slots).fill(undefined);
+
+  add(key: FlowKey): void {
+    const found = hashOf(key);
+    const slot = slotOfHash(found);
+    let digest = this.#slots[slot];
+    if (digest === undefined) {
+      digest = new KeyDigest();
+      this.#slots[slot] = digest;
+    }
+    digest.addHash(found);
+  }
+
+  remove(key: FlowKey): void {
+    const found = hashOf(key);
+    this.#slots[slotOfHash(found)]?.removeHash(found);
+  }
+
+  /** Of the slots that are wanted, together. */
+  sum(isWanted: (slot: number) => boolean): KeyDigest {
+    const sum = new KeyDigest();
+    for (const [slot, digest] of this.#slots.entries()) if (digest !== undefined && isWanted(slot)) sum.merge(digest);
+    return sum;
   }
 }
 

@@ -5,7 +5,8 @@
  * causes came; a change that was dropped leaves a hole in the sequence, so that trackers notice; a barrier or snapshot
  * is taken only if nothing before it was dropped.
  */
-import { shardOf } from "../placement/shard.ts";
+import type { AddressPlace } from "../placement/layout.ts";
+import type { Layouts } from "../placement/layouts.ts";
 import type { IpAddress } from "./address.ts";
 import type { Coalesced, FlowEvent, FlowEventBatch, FlowRow, Forward } from "./events.ts";
 import { flowKeyText } from "./flow.ts";
@@ -14,7 +15,7 @@ import type { Digest } from "./key-digest.ts";
 export interface SequencerOptions {
   readonly instance: string;
   readonly boot: string;
-  readonly shards: number;
+  readonly layouts: Layouts;
   /** Rows of a message. */
   readonly rowsMax: number;
   /** Rows of a snapshot's page, which are read at once; `rowsMax` by default. */
@@ -52,7 +53,7 @@ export type Ordered =
   | { readonly kind: "snapshot-needed" }
   | { readonly kind: "too-many" };
 
-/** Barriers of a shard that wait to be taken. */
+/** Barriers of a shard that wait to be taken, and changes of layouts. */
 export const barriersMax = 256;
 /** Snapshots of a shard that wait to be taken. */
 export const snapshotsMax = 4;
@@ -93,7 +94,7 @@ export class FlowSequencer {
   }
 
   change(change: FlowChange): ChangeOutcome {
-    const shard = this.#shard(shardOf(change.key.address, this.#options.shards));
+    const shard = this.#shard(this.#options.layouts.shardOf(change.key));
     if (shard.lost) return "overflow";
     if (this.#buffered >= this.#options.bufferedMax) {
       this.#lose(shard);
@@ -121,19 +122,22 @@ export class FlowSequencer {
   }
 
   /**
-   * `addresses`: whose flows `rows` are, all of them; empty: all flows of the shard. Rows are read page by page as the
-   * messages are taken, and may be of a table that changes meanwhile: every flow that is there from now on must be met,
-   * and every change be told by {@link change}.
+   * `addresses`: whose flows `rows` are, all of them; empty: all flows of the shard. Of flows that belong to other shards
+   * nothing is said. Rows are read page by page as the messages are taken, and may be of a table that changes meanwhile:
+   * every flow that is there from now on must be met, and every change be told by {@link change}.
    */
-  snapshot(index: number, addresses: readonly IpAddress[], rows: Iterable<FlowRow>): Ordered {
+  snapshot(index: number, addresses: readonly IpAddress[], flows: Iterable<FlowRow>): Ordered {
     const shard = this.#shard(index);
+    // Of this moment: by a later layout, flows would be left out that this snapshot then says have ended.
+    const members = this.#options.layouts.membersOf(index, addresses);
+    const rows = only(flows, ({ key }) => members.has(key));
     if (addresses.length === 0) shard.lost = false;
     return this.#order(shard, "end", snapshotsMax, (ticket) => {
       this.#lastSnapshot += 1n;
       const snapshot = this.#lastSnapshot;
       const pages = { kind: "pages" as const, snapshot, rows: rows[Symbol.iterator](), flows: 0 };
       return [
-        { kind: "event", event: { kind: "snapshot-begin", snapshot, addresses } },
+        { kind: "event", event: { kind: "snapshot-begin", snapshot, addresses, places: members.places } },
         pages,
         { kind: "end", pages, ticket },
       ];
@@ -144,6 +148,14 @@ export class FlowSequencer {
     const shard = this.#shard(index);
     return this.#order(shard, "barrier", barriersMax, (ticket) => [
       { kind: "event", event: { kind: "barrier", id }, ticket },
+    ]);
+  }
+
+  /** Which flows belong to the shard by a layout that is taken once this is stored. */
+  places(index: number, places: readonly AddressPlace[]): Ordered {
+    const shard = this.#shard(index);
+    return this.#order(shard, "places", barriersMax, (ticket) => [
+      { kind: "event", event: { kind: "places", places }, ticket },
     ]);
   }
 
@@ -253,7 +265,7 @@ export class FlowSequencer {
     clearWindow(shard);
   }
 
-  #order(shard: Shard, last: "end" | "barrier", max: number, drafts: (ticket: Ticket) => Draft[]): Ordered {
+  #order(shard: Shard, last: "end" | "barrier" | "places", max: number, drafts: (ticket: Ticket) => Draft[]): Ordered {
     if (shard.lost) return { kind: "snapshot-needed" };
     const kindOf = (draft: Draft) => (draft.kind === "event" ? draft.event.kind : draft.kind);
     if (shard.drafts.filter((draft) => kindOf(draft) === last).length >= max) return { kind: "too-many" };
@@ -298,6 +310,10 @@ export class FlowSequencer {
     }
     return shard;
   }
+}
+
+function* only(rows: Iterable<FlowRow>, isWanted: (row: FlowRow) => boolean): Generator<FlowRow> {
+  for (const row of rows) if (isWanted(row)) yield row;
 }
 
 function hasWindow(shard: Shard): boolean {

@@ -3,6 +3,7 @@
  * The messages of proto/baton/v1/node.proto, validated; their comments hold here too.
  */
 import type { IpAddress, Prefix } from "../flow/address.ts";
+import type { Layout } from "../placement/layout.ts";
 
 export type UnknownPolicy = "follow" | "drop" | "reset";
 /** By which way an owner of older flows answers: through the channel and the holder, or by itself. */
@@ -55,6 +56,8 @@ export interface AgentAddress {
   readonly follows: readonly Follow[];
   readonly watchDrain: boolean;
   readonly cut: boolean;
+  /** In which shards its flows are told of; absent: one bucket. */
+  readonly layout?: Layout;
 }
 
 /** Instances whose flows of one address one holder can follow. */

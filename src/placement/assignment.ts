@@ -1,5 +1,6 @@
 /** Which tracker holds which shard: one epoch of it. next-assignment.ts computes the next. */
 
+import type { LayoutMap } from "./layout.ts";
 import { nextAssignment } from "./next-assignment.ts";
 import { nothingKnown } from "./situation.ts";
 
@@ -21,6 +22,8 @@ export interface Assignment {
   readonly epoch: bigint;
   /** Index: shard. */
   readonly holders: readonly ShardHolders[];
+  /** Of addresses that have, or had, more than one bucket; absent: there are none. */
+  readonly layouts?: LayoutMap;
 }
 
 /**

@@ -41,7 +41,7 @@ export function nextAssignment(situation: Situation): Placement {
   if (draft.moves.length === 0) return unchanged;
   return {
     kind: "changed",
-    next: { epoch: (previous?.epoch ?? 0n) + 1n, holders: draft.holders() },
+    next: { ...previous, epoch: (previous?.epoch ?? 0n) + 1n, holders: draft.holders() },
     moves: draft.moves,
   };
 }

@@ -38,6 +38,7 @@ function noSuchShard({ holders }: Assignment, shard: number): string {
   return `there is no shard ${shard}: the cluster has ${holders.length}, numbered from 0`;
 }
 
-function changed({ epoch, holders }: Assignment, shard: number, to: ShardHolders): Moved {
-  return { ok: true, next: { epoch: epoch + 1n, holders: holders.with(shard, to) } };
+function changed(current: Assignment, shard: number, to: ShardHolders): Moved {
+  const { epoch, holders } = current;
+  return { ok: true, next: { ...current, epoch: epoch + 1n, holders: holders.with(shard, to) } };
 }

@@ -6,6 +6,7 @@
  * it, so that packets under way find their owner.
  */
 import type { AddressRecord } from "../inventory/inventory.ts";
+import type { Layout } from "../placement/layout.ts";
 import { hasEnded, hasReached, isFlipped, isPending, stillHolds } from "./phase.ts";
 import type { OwnerLink, RemapState } from "./record.ts";
 
@@ -15,6 +16,8 @@ export interface Chain {
   readonly flipped: readonly RemapState[];
   /** The one that is before its flip. */
   readonly pending?: RemapState;
+  /** In which shards the address's flows are told of; absent: one bucket. */
+  readonly layout?: Layout;
 }
 
 export type Holder = Pick<AddressRecord, "instance" | "private" | "generation">;

@@ -34,6 +34,7 @@ export const errorCodes = [
   "UNKNOWN_MEMBER",
   "NOTHING_TO_MOVE",
   "SHARD_BEHIND",
+  "LAYOUT_CHANGED",
 ] as const;
 
 export type ErrorCode = (typeof errorCodes)[number];

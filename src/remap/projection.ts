@@ -47,7 +47,7 @@ export function projectAgent(name: string, chains: readonly Chain[], config: Pro
     const address = agentAddress(name, chain);
     if (address !== undefined) addresses.push(address);
     for (const link of agentLinks(name, chain)) links.set(link.id, link);
-    marks.push(...agentMarks(name, chain));
+    marks.push(...agentMarks(name, chain), ...layoutMarks(name, chain));
   }
   addresses.sort((a, b) => compare(a.address, b.address));
   marks.sort((a, b) => compare(a.id, b.id));
@@ -119,7 +119,22 @@ function agentAddress(name: string, chain: Chain): AgentAddress | undefined {
     follows: followsOf(name, chain),
     watchDrain: role.drained !== undefined,
     cut,
+    ...(chain.layout !== undefined && { layout: chain.layout }),
   };
+}
+
+/** It holds the address, is to hold it, or owns flows of it. */
+export function hasPart(name: string, chain: Chain): boolean {
+  return roleOf(name, chain) !== undefined;
+}
+
+export const layoutMarkId = (address: IpAddress, generation: number): string => `layout.${address}.${generation}`;
+
+/** While flows move, their owners are to tell all of them where they belong; so is who may come to own some. */
+function layoutMarks(name: string, chain: Chain): MarkRequest[] {
+  const { layout, base } = chain;
+  if (layout?.before === undefined || !hasPart(name, chain)) return [];
+  return [{ id: layoutMarkId(base.address, layout.generation), address: base.address, snapshot: true }];
 }
 
 interface Role {

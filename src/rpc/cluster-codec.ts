@@ -1,9 +1,30 @@
 /** Members and shards as ClusterService shows them, both ways. */
-import { type Member as MemberMessage, MemberState, type Shard as ShardMessage } from "../gen/baton/v1/cluster.ts";
+import type { IpAddress } from "../flow/address.ts";
+import { shardsMax } from "../flow/events.ts";
+import {
+  type AddressShards as AddressShardsMessage,
+  type Member as MemberMessage,
+  MemberState,
+  type Shard as ShardMessage,
+} from "../gen/baton/v1/cluster.ts";
 import { type HostingReadiness, hostingReadiness } from "../placement/candidate.ts";
+import { bucketsMax, type Layout } from "../placement/layout.ts";
 import { type ReplicaPhase, replicaPhases } from "../tracker/life.ts";
 import { readEnum } from "./enums.ts";
-import { type Decoded, decode, FieldFault, readCount, readList, readName, readOneOf, readText } from "./fields.ts";
+import {
+  type Decoded,
+  decode,
+  FieldFault,
+  readAddress,
+  readCount,
+  readInteger,
+  readList,
+  readName,
+  readOneOf,
+  readText,
+} from "./fields.ts";
+
+import { layoutToProto, readOptionalLayout } from "./layout-codec.ts";
 
 const rolesMax = 16;
 
@@ -41,6 +62,18 @@ export interface ShardView {
   readonly pinned: boolean;
 }
 
+/** Of an address with more than one bucket, or whose flows are on their way to other buckets. */
+export interface AddressShardsView {
+  readonly address: IpAddress;
+  readonly layout: Layout;
+  readonly shards: readonly number[];
+}
+
+export interface ShardsView {
+  readonly shards: readonly ShardView[];
+  readonly addresses: readonly AddressShardsView[];
+}
+
 const shardStates: readonly ShardView["state"][] = [...replicaPhases, "away"];
 
 export function memberToProto(view: MemberView): MemberMessage {
@@ -64,6 +97,20 @@ export function memberFromProto(message: MemberMessage): Decoded<MemberView> {
 export function shardToProto(view: ShardView): ShardMessage {
   const { standby, lag, flows, ...same } = view;
   return { ...same, standby: standby ?? "", lag: BigInt(lag), flows: BigInt(flows) };
+}
+
+export function addressShardsToProto({ address, layout, shards }: AddressShardsView): AddressShardsMessage {
+  return { address, layout: layoutToProto(layout), shards: [...shards] };
+}
+
+export function addressShardsFromProto(message: AddressShardsMessage): Decoded<AddressShardsView> {
+  return decode(() => ({
+    address: readAddress("address", message.address),
+    layout: readOptionalLayout("layout", message.layout),
+    shards: readList("shards", message.shards, 2 * bucketsMax, (shard, field) =>
+      readInteger(field, shard, 0, shardsMax - 1),
+    ),
+  }));
 }
 
 export function shardFromProto(message: ShardMessage): Decoded<ShardView> {

@@ -4,11 +4,18 @@
  */
 import type { IpAddress } from "../flow/address.ts";
 import { shardsMax } from "../flow/events.ts";
-import { ClusterServiceService, type MoveShardRequest } from "../gen/baton/v1/cluster.ts";
+import { ClusterServiceService, type MoveShardRequest, type SetBucketsRequest } from "../gen/baton/v1/cluster.ts";
 import { InventoryServiceService } from "../gen/baton/v1/inventory.ts";
 import { type Remap as RemapMessage, RemapServiceService } from "../gen/baton/v1/remap.ts";
+import { bucketsMax, type Layout } from "../placement/layout.ts";
 import type { Remap, RemapPolicy } from "../remap/remap.ts";
-import { type MemberView, memberToProto, type ShardView, shardToProto } from "./cluster-codec.ts";
+import {
+  addressShardsToProto,
+  type MemberView,
+  memberToProto,
+  type ShardsView,
+  shardToProto,
+} from "./cluster-codec.ts";
 import { type Decoded, decode, FieldFault, readAddress, readId, readInteger, readName, readText } from "./fields.ts";
 import { type OnBug, type Reply, streamHandler, unaryHandler } from "./handler.ts";
 import {
@@ -19,6 +26,7 @@ import {
   type InstanceView,
   instanceToProto,
 } from "./inventory-codec.ts";
+import { layoutToProto } from "./layout-codec.ts";
 import {
   policyRequestFromProto,
   previewToProto,
@@ -52,9 +60,16 @@ export interface CoordinatorApi {
   removeGateway(name: string, requestedBy: string): Promise<Reply<void>>;
   beginAnew(requestedBy: string): Promise<Reply<readonly string[]>>;
   listMembers(): Promise<Reply<readonly MemberView[]>>;
-  listShards(signal: AbortSignal): Promise<Reply<readonly ShardView[]>>;
+  listShards(signal: AbortSignal): Promise<Reply<ShardsView>>;
   /** The epoch from which on it is so. */
   moveShard(move: ShardMove, requestedBy: string, signal: AbortSignal): Promise<Reply<bigint>>;
+  /** The epoch from which on the address has so many buckets. */
+  setBuckets(address: IpAddress, buckets: number, requestedBy: string, signal: AbortSignal): Promise<Reply<BucketsSet>>;
+}
+
+export interface BucketsSet {
+  readonly epoch: bigint;
+  readonly layout: Layout;
 }
 
 export type ShardMove =
@@ -207,7 +222,10 @@ function clusterService(api: CoordinatorApi, onBug: OnBug): Service {
       listShards: answer(
         () => ({}),
         (_, signal) => api.listShards(signal),
-        (list) => ({ shards: list.map(shardToProto) }),
+        ({ shards, addresses }) => ({
+          shards: shards.map(shardToProto),
+          addresses: addresses.map(addressShardsToProto),
+        }),
       ),
       moveShard: answer(
         (request: MoveShardRequest) => ({
@@ -216,6 +234,15 @@ function clusterService(api: CoordinatorApi, onBug: OnBug): Service {
         }),
         ({ move, by }, signal) => api.moveShard(move, by, signal),
         (epoch) => ({ epoch }),
+      ),
+      setBuckets: answer(
+        (request: SetBucketsRequest) => ({
+          address: readAddress("address", request.address),
+          buckets: readInteger("buckets", request.buckets, 1, bucketsMax),
+          by: readText("requested_by", request.requestedBy),
+        }),
+        ({ address, buckets, by }, signal) => api.setBuckets(address, buckets, by, signal),
+        ({ epoch, layout }) => ({ epoch, layout: layoutToProto(layout) }),
       ),
     },
   ];

@@ -11,9 +11,17 @@ import { RemapServiceClient } from "../gen/baton/v1/remap.ts";
 import { TrackerServiceClient } from "../gen/baton/v1/tracker.ts";
 import type { Remap, RemapPolicy } from "../remap/remap.ts";
 import type { ClientConstructor, UnaryMethodName, UnaryTypes } from "./client.ts";
-import { type MemberView, memberFromProto, type ShardView, shardFromProto } from "./cluster-codec.ts";
+import {
+  addressShardsFromProto,
+  type MemberView,
+  memberFromProto,
+  type ShardsView,
+  type ShardView,
+  shardFromProto,
+} from "./cluster-codec.ts";
+import type { BucketsSet } from "./coordinator-server.ts";
 import { Failover } from "./failover.ts";
-import { type Decoded, decode, readList, readName } from "./fields.ts";
+import { type Decoded, decode, readList, readName, readPresent } from "./fields.ts";
 import { readFlow } from "./flow-codec.ts";
 import {
   type AddressView,
@@ -23,6 +31,7 @@ import {
   type InstanceView,
   instanceFromProto,
 } from "./inventory-codec.ts";
+import { readLayout } from "./layout-codec.ts";
 import { nodesMax } from "./limits.ts";
 import { policyRequestToProto, previewFromProto, type RemapPreview, remapFromProto } from "./remap-codec.ts";
 
@@ -145,7 +154,7 @@ export class Coordinators implements Disposable {
   /** In pages as they come. */
   async *listFlows(filter: FlowFilter): AsyncGenerator<Flow[], void, undefined> {
     const { address, owner, peer, limit } = filter;
-    const request = { address, owner: owner ?? "", peer: peer ?? "", limit, atLeast: [] };
+    const request = { address, owner: owner ?? "", peer: peer ?? "", limit, atLeast: [], of: undefined };
     const bounds = { signal: this.#signal, resumable: false };
     for await (const page of this.#failover.stream(TrackerServiceClient, "listFlows", request, bounds))
       yield page.flows.map((flow) => valid(decode(() => readFlow("flow", flow))));
@@ -156,9 +165,24 @@ export class Coordinators implements Disposable {
     return members.map((member) => valid(memberFromProto(member)));
   }
 
-  async listShards(): Promise<ShardView[]> {
-    const { shards } = await this.#ask(ClusterServiceClient, "listShards", {});
-    return shards.map((shard) => valid(shardFromProto(shard)));
+  async listShards(): Promise<readonly ShardView[]> {
+    return (await this.shards()).shards;
+  }
+
+  /** With the addresses that lie in several of them. */
+  async shards(): Promise<ShardsView> {
+    const { shards, addresses } = await this.#ask(ClusterServiceClient, "listShards", {});
+    return {
+      shards: shards.map((shard) => valid(shardFromProto(shard))),
+      addresses: addresses.map((address) => valid(addressShardsFromProto(address))),
+    };
+  }
+
+  /** The epoch in which the address has so many buckets, and the layout that it has then. */
+  async setBuckets(address: IpAddress, buckets: number): Promise<BucketsSet> {
+    const request = { address, buckets, requestedBy: this.#requestedBy };
+    const { epoch, layout } = await this.#once(ClusterServiceClient, "setBuckets", request);
+    return { epoch, layout: valid(decode(() => readLayout("layout", readPresent("layout", layout)))) };
   }
 
   /** The epoch in which the shard is where it was to go. */

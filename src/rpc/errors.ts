@@ -15,7 +15,7 @@ export type ErrorDetails = Readonly<Record<string, string>>;
 
 /**
  * A BatonError, and what else a refusal carries: NOT_LEADER has `leader`, the endpoint to ask instead; SHARD_MOVED has that
- * too, and `epoch`, the number of the assignment that the refusing tracker goes by.
+ * too, and like LAYOUT_CHANGED `epoch`, the number of the assignment that the refusing tracker goes by.
  */
 export interface DetailedError extends BatonError {
   readonly details?: ErrorDetails;
@@ -62,6 +62,7 @@ const statusOf: Record<ErrorCode, status> = {
   TRACKER_BEHIND: status.DEADLINE_EXCEEDED,
   NOT_LEADER: status.UNAVAILABLE,
   SHARD_MOVED: status.UNAVAILABLE,
+  LAYOUT_CHANGED: status.UNAVAILABLE,
   STORE_UNAVAILABLE: status.UNAVAILABLE,
   INTERNAL: status.INTERNAL,
 };

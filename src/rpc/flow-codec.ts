@@ -11,6 +11,7 @@ import type {
 } from "../gen/baton/v1/tracker.ts";
 import type { ShardPosition } from "../node/state.ts";
 import type { Assignment, ShardHolders, Tracker } from "../placement/assignment.ts";
+import { layoutsMax } from "../placement/layout.ts";
 import { parseEndpoint } from "./endpoint.ts";
 import { readEnum } from "./enums.ts";
 import {
@@ -25,6 +26,7 @@ import {
   readPresent,
 } from "./fields.ts";
 import { protocolNumbers, stateNumbers } from "./flow-columns.ts";
+import { layoutMapToProto, readLayoutMap } from "./layout-codec.ts";
 import { positionsMax } from "./limits.ts";
 
 const portMax = 65_535;
@@ -112,14 +114,14 @@ export function answerToProto(answer: FlowAnswer): FlowAnswerMessage {
   }
 }
 
-export function assignmentToProto({ epoch, holders }: Assignment): AssignmentMessage {
+export function assignmentToProto({ epoch, holders, layouts }: Assignment): AssignmentMessage {
   const assignments = holders.map(({ primary, standby, pinned = false }, shard) => ({
     shard,
     primary,
     standby,
     pinned,
   }));
-  return { epoch, shards: holders.length, assignments };
+  return { epoch, shards: holders.length, assignments, layouts: layoutMapToProto(layouts) };
 }
 
 export function readAssignment(message: AssignmentMessage): Assignment {
@@ -135,7 +137,8 @@ export function readAssignment(message: AssignmentMessage): Assignment {
       ? { primary, ...pinned }
       : { primary, standby: readTracker(`${field}.standby`, entry.standby), ...pinned };
   });
-  return { epoch: message.epoch, holders };
+  const layouts = readLayoutMap("layouts", message.layouts, layoutsMax);
+  return layouts.size === 0 ? { epoch: message.epoch, holders } : { epoch: message.epoch, holders, layouts };
 }
 
 export function readTracker(field: string, { name, endpoint }: TrackerEndpoint): Tracker {

@@ -28,6 +28,7 @@ import {
   readName,
 } from "./fields.ts";
 import { AddressIndex, type Columns, columnsFromRows, rowsFromColumns } from "./flow-columns.ts";
+import { placeToProto, readPlaces } from "./layout-codec.ts";
 
 const bootBytes = 16;
 
@@ -74,7 +75,10 @@ function bodyToProto(event: FlowEvent): EncodedBody {
       return { body: { $case: "changes", value: { flows, coalesced } }, baseMs, addresses: index.addresses };
     }
     case "snapshot-begin":
-      return plain({ $case: "snapshotBegin", value: { snapshot: event.snapshot } }, event.addresses);
+      return plain(
+        { $case: "snapshotBegin", value: { snapshot: event.snapshot, places: event.places.map(placeToProto) } },
+        event.addresses,
+      );
     case "snapshot-page": {
       const index = new AddressIndex();
       const { flows, baseMs } = columnsFromRows(event.rows, index);
@@ -89,6 +93,8 @@ function bodyToProto(event: FlowEvent): EncodedBody {
       return plain({ $case: "tick", value: {} });
     case "digest":
       return plain({ $case: "digest", value: { flows: event.flows, keyXor: event.keyXor } });
+    case "places":
+      return plain({ $case: "places", value: { places: event.places.map(placeToProto) } });
     case "forwarding": {
       const index = new AddressIndex();
       const forwards = event.forwards.map(({ address, owner }) => ({ addressIndex: index.of(address), owner }));
@@ -133,7 +139,12 @@ function readBody(body: Body, baseMs: bigint, addresses: readonly IpAddress[]): 
         coalesced: readCoalesced(body.value.coalesced, addresses),
       };
     case "snapshotBegin":
-      return { kind: "snapshot-begin", snapshot: body.value.snapshot, addresses };
+      return {
+        kind: "snapshot-begin",
+        snapshot: body.value.snapshot,
+        addresses,
+        places: readPlaces("snapshot_begin.places", body.value.places, addressesPerMessageMax),
+      };
     case "snapshotPage":
       return {
         kind: "snapshot-page",
@@ -148,6 +159,8 @@ function readBody(body: Body, baseMs: bigint, addresses: readonly IpAddress[]): 
       return { kind: "tick" };
     case "digest":
       return { kind: "digest", flows: body.value.flows, keyXor: body.value.keyXor };
+    case "places":
+      return { kind: "places", places: readPlaces("places.places", body.value.places, addressesPerMessageMax) };
     case "forwarding":
       return { kind: "forwarding", forwards: readForwards(body.value.forwards, addresses) };
     case "addressOwned": {

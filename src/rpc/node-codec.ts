@@ -42,6 +42,7 @@ import {
   readPrefix,
   readPresent,
 } from "./fields.ts";
+import { layoutToProto, readLayout } from "./layout-codec.ts";
 import * as limits from "./limits.ts";
 
 const digestBytes = 32;
@@ -160,6 +161,7 @@ function agentAddressToProto(address: AgentAddress): AgentAddressMessage {
     follows: address.follows.map(followToProto),
     watchDrain: address.watchDrain,
     cut: address.cut,
+    layout: address.layout && layoutToProto(address.layout),
   };
 }
 
@@ -220,6 +222,7 @@ function readAgentAddress(message: AgentAddressMessage, field: string): AgentAdd
     follows: readList(`${field}.follows`, message.follows, followsPerAddressMax, readFollow),
     watchDrain: message.watchDrain,
     cut: message.cut,
+    ...(message.layout !== undefined && { layout: readLayout(`${field}.layout`, message.layout) }),
   };
 }
 

@@ -6,11 +6,8 @@
  */
 import type { FlowAnswer } from "../flow/answer.ts";
 import type { Flow, FlowKey } from "../flow/flow.ts";
-import type { ListFlowsRequest } from "../gen/baton/v1/tracker.ts";
 import type { ShardPosition } from "../node/state.ts";
-import { shardOf } from "../placement/shard.ts";
-import { serverStream } from "./client.ts";
-import { positionsToProto, readFlow } from "./flow-codec.ts";
+import { listFlows } from "./list-client.ts";
 import { LookupClient } from "./lookup-client.ts";
 import { ShardClient } from "./shard-client.ts";
 import { type Bounds, TrackerDirectory } from "./tracker-directory.ts";
@@ -50,21 +47,9 @@ export class TrackerClient implements Disposable {
     return await this.#lookups.lookup(keys, atLeast, boundsOf(options));
   }
 
-  /** All flows that match, in pages, as of one moment. */
-  async *list(query: ListQuery, options: CallOptions = {}): AsyncGenerator<Flow[], void, undefined> {
-    const bounds = boundsOf(options);
-    const request: ListFlowsRequest = {
-      address: query.address,
-      owner: query.owner ?? "",
-      peer: query.peer ?? "",
-      limit: query.limit ?? 0,
-      atLeast: positionsToProto(query.atLeast ?? []),
-    };
-    const shard = shardOf(query.address, await this.#directory.shards(bounds));
-    const pages = this.#directory.stream(shard, bounds, (client, signal, deadlineMs) =>
-      serverStream(client, "listFlows", request, { signal, deadlineMs }),
-    );
-    for await (const page of pages) yield page.flows.map((flow) => readFlow("flow", flow));
+  /** All flows that match, in pages, each shard of the address as of one moment. */
+  list(query: ListQuery, options: CallOptions = {}): AsyncGenerator<Flow[], void, undefined> {
+    return listFlows(this.#directory, query, boundsOf(options));
   }
 
   /**

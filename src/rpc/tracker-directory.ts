@@ -8,8 +8,11 @@
  * Any tracker tells the assignment: those that the client was given, and those that an assignment named later.
  */
 import { abortable } from "../bus/abortable.ts";
+import type { IpAddress } from "../flow/address.ts";
 import { TrackerServiceClient } from "../gen/baton/v1/tracker.ts";
+import type { ShardPosition } from "../node/state.ts";
 import { type Assignment, holdersOf } from "../placement/assignment.ts";
+import { type Layout, type LayoutMap, layoutOf, shardsOf } from "../placement/layout.ts";
 import { sleep } from "../runtime/retry.ts";
 import { dial, unary } from "./client.ts";
 import { parseEndpoint } from "./endpoint.ts";
@@ -40,6 +43,12 @@ export type OpenStream<T> = (
   leftMs: number,
 ) => AsyncGenerator<T, void, undefined>;
 
+export interface AddressShards {
+  readonly layout: Layout;
+  /** Those that are new first. */
+  readonly shards: readonly number[];
+}
+
 interface Peer {
   readonly client: TrackerServiceClient;
   /** Calls and streams that are under way. */
@@ -56,6 +65,7 @@ const patienceMs = 250;
 const assignmentDeadlineMs = 2_000;
 /** Trackers that are asked whether they still have a shard which they should not hold. */
 const othersMax = 8;
+const noLayouts: LayoutMap = new Map();
 /** After nobody could be asked. */
 const againMs = 200;
 
@@ -75,6 +85,24 @@ export class TrackerDirectory implements Disposable {
 
   async shards(bounds: Bounds): Promise<number> {
     return (await this.#learn(bounds)).holders.length;
+  }
+
+  async layouts(bounds: Bounds): Promise<LayoutMap> {
+    return (await this.#learn(bounds)).layouts ?? noLayouts;
+  }
+
+  /** Where the address's flows may be, and by which layout. `atLeast`: positions of it, by a layout that is perhaps newer. */
+  async shardsFor(address: IpAddress, atLeast: readonly ShardPosition[], bounds: Bounds): Promise<AddressShards> {
+    const known = await this.#shardsOf(address, bounds);
+    if (atLeast.every(({ shard }) => known.shards.includes(shard))) return known;
+    this.#assignment = undefined;
+    return await this.#shardsOf(address, bounds);
+  }
+
+  async #shardsOf(address: IpAddress, bounds: Bounds): Promise<AddressShards> {
+    const { holders, layouts } = await this.#learn(bounds);
+    const layout = layoutOf(layouts, address);
+    return { layout, shards: shardsOf(address, layout, holders.length) };
   }
 
   /** The shards, together with others that the same trackers hold. */
@@ -320,7 +348,9 @@ const epochForm = /^[0-9]{1,19}$/;
 
 function epochOf({ code, details }: ReceivedError): bigint | undefined {
   const epoch = details["epoch"];
-  return code === "SHARD_MOVED" && epoch !== undefined && epochForm.test(epoch) ? BigInt(epoch) : undefined;
+  return (code === "SHARD_MOVED" || code === "LAYOUT_CHANGED") && epoch !== undefined && epochForm.test(epoch)
+    ? BigInt(epoch)
+    : undefined;
 }
 
 /** Who answers in the stead of who has refused, by an epoch that is not behind the one held here. */

@@ -3,6 +3,12 @@ import type { IpAddress } from "../flow/address.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { ShardPosition } from "../node/state.ts";
 
+/** Why a flow that is not found is not absent for sure. */
+export const movingReason = "the flows of its address are on their way to other buckets";
+
+/** Times that a question is asked anew because the flows of an address lie elsewhere by then. */
+export const layoutAttemptsMax = 4;
+
 export interface CallOptions {
   readonly signal?: AbortSignal;
   readonly deadlineMs?: number;

@@ -17,16 +17,26 @@ import {
   type LookupFlowsRequest,
   TrackerServiceService,
 } from "../gen/baton/v1/tracker.ts";
+import { belongsTo, bucketsMax, placeOf } from "../placement/layout.ts";
 import type { FlowStore } from "../tracker/level.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import type { DetailedError } from "./errors.ts";
 import { decode, readAddress, readInteger, readList, readName } from "./fields.ts";
 import { assignmentToProto, flowToProto, positionsToProto, readPositions } from "./flow-codec.ts";
 import { type CallContext, type OnBug, Refusal, type Reply, streamHandler, unaryHandler } from "./handler.ts";
+import { readOptionalLayout } from "./layout-codec.ts";
 import type { Service } from "./server.ts";
 import { lookUp } from "./tracker-lookup.ts";
 import { listReplicas, shardTransfers } from "./tracker-shards.ts";
-import { caughtUp, missedError, pagesOf, replicaFor, unknownEpoch, waitForPositions } from "./tracker-wait.ts";
+import {
+  caughtUp,
+  missedError,
+  pagesOf,
+  replicaFor,
+  shardAsked,
+  unknownEpoch,
+  waitForPositions,
+} from "./tracker-wait.ts";
 import { watchFlows } from "./tracker-watch.ts";
 
 const limitMax = 0xffff_ffff;
@@ -70,9 +80,11 @@ async function* list(tracker: Tracker, request: ListFlowsRequest, context: CallC
     ...(request.peer === "" ? {} : { peer: readAddress("peer", request.peer) }),
     limit: readInteger("limit", request.limit, 0, limitMax) || Number.POSITIVE_INFINITY,
     atLeast: readPositions("at_least", request.atLeast),
+    layout: readOptionalLayout("of.layout", request.of?.layout),
   }));
   if (!asked.ok) throw new Refusal({ code: "INVALID_ARGUMENT", message: asked.message });
-  const replica = await caughtUp(tracker, tracker.shardOf(asked.value.address), asked.value.atLeast, context);
+  const shard = shardAsked(tracker, asked.value.address, asked.value.layout, request.of?.shard);
+  const replica = await caughtUp(tracker, shard, asked.value.atLeast, context);
   const positions = [{ shard: replica.shard, sequence: replica.table.sequence }];
   const flows = replica.table.flowsOf(asked.value).take(asked.value.limit);
   for (const { items } of pagesOf(flows)) if (items.length > 0) yield { flows: items.map(flowToProto), positions };
@@ -89,10 +101,12 @@ async function count(
     shards: readList("shards", request.shards, shardsMax, (shard, field) =>
       readInteger(field, shard, 0, shardsMax - 1),
     ),
+    layout: readOptionalLayout("of.layout", request.of?.layout),
+    buckets: readInteger("buckets", request.buckets, 0, bucketsMax),
   }));
   if (!asked.ok) return invalid(asked.message);
-  const { address, atLeast, shards } = asked.value;
-  const named = address === undefined ? shards : [tracker.shardOf(address)];
+  const { address, atLeast, shards, layout, buckets } = asked.value;
+  const named = address === undefined ? shards : [shardAsked(tracker, address, layout, request.of?.shard)];
   const replicas = named.length === 0 ? tracker.replicas() : named.map((shard) => replicaFor(tracker, shard));
   const concerned = new Set(replicas.map(({ shard }) => shard));
   const behind = await waitForPositions(
@@ -102,7 +116,11 @@ async function count(
   );
   if (behind.length > 0) return { ok: false, error: missedError(tracker, behind) };
   const counts = replicas
-    .flatMap(({ table }) => table.counts(address))
+    .flatMap(({ shard, table }) => {
+      if (address === undefined || buckets === 0) return table.counts(address);
+      const place = placeOf(address, { buckets, generation: layout.generation }, shard, tracker.shards);
+      return table.countsIn(address, (slot) => belongsTo(place, slot));
+    })
     .map(({ flows, halfOpen, ...of }) => {
       return { ...of, flows: BigInt(flows), halfOpen: BigInt(halfOpen) };
     });

@@ -1,5 +1,7 @@
 /** Which copy answers, and how long a call waits for it to come to a position. */
+import type { IpAddress } from "../flow/address.ts";
 import type { ShardPosition } from "../node/state.ts";
+import { isNewerLayout, type Layout, layoutOf, shardsOf } from "../placement/layout.ts";
 import type { ShardReplica } from "../tracker/replica.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import type { DetailedError } from "./errors.ts";
@@ -33,6 +35,31 @@ export function movedError(tracker: Tracker, shard: number): DetailedError {
     message: `shard ${shard} is not answered for here: in epoch ${epoch}, ${where}`,
     details: { epoch: String(epoch), ...(other !== undefined && { leader: other.endpoint }) },
   };
+}
+
+/** Throws a {@link Refusal} where the caller goes by an older layout of the address than this tracker. */
+export function checkLayout(tracker: Tracker, address: IpAddress, theirs: Layout): void {
+  const known = layoutOf(tracker.assignment?.layouts, address);
+  if (isNewerLayout(known, theirs)) throw new Refusal(layoutError(tracker, address));
+}
+
+export function layoutError({ assignment }: Tracker, address: IpAddress): DetailedError {
+  const epoch = String(assignment?.epoch ?? 0n);
+  return {
+    code: "LAYOUT_CHANGED",
+    message: `the flows of ${address} lie in other buckets by epoch ${epoch}: ask for the assignment, or ask a coordinator`,
+    details: { epoch },
+  };
+}
+
+/** Which shard of an address is asked for, by this layout. Throws a {@link Refusal}. */
+export function shardAsked(tracker: Tracker, address: IpAddress, layout: Layout, named: number | undefined): number {
+  checkLayout(tracker, address, layout);
+  const shards = shardsOf(address, layout, tracker.shards);
+  const shard = named ?? shards[0] ?? 0;
+  if (!shards.includes(shard))
+    throw new Refusal({ code: "INVALID_ARGUMENT", message: `of.shard: expected one of ${shards}, found ${shard}` });
+  return shard;
 }
 
 export const unknownEpoch: DetailedError = {

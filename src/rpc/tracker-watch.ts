@@ -3,12 +3,15 @@
  * what has changed since.
  *
  * A watcher that reads too slowly is ended instead of waited for; it resumes, and a fresh snapshot costs less than a
- * queue without bound. The same happens when the shard is built anew, or moves away. A page's position is reached only with that page:
+ * queue without bound. The same happens when the shard is built anew, or moves away, or when
+ * the address's flows lie in other shards from now on. A page's position is reached only with that page:
  * whoever was given a part of something goes on from before it.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { IpAddress } from "../flow/address.ts";
 import type { Flow } from "../flow/flow.ts";
 import type { FlowWatchPage, WatchFlowsRequest } from "../gen/baton/v1/tracker.ts";
+import type { Layout } from "../placement/layout.ts";
 import type { FlowChanges } from "../tracker/flow-changes.ts";
 import type { FlowQuery } from "../tracker/owner-index.ts";
 import type { FlowFeed, ShardReplica } from "../tracker/replica.ts";
@@ -23,13 +26,15 @@ import {
   watchPositionsToProto,
 } from "./flow-codec.ts";
 import { type CallContext, Refusal } from "./handler.ts";
+import { readOptionalLayout } from "./layout-codec.ts";
 import { unreadChangesMax, untoldChangesMax } from "./tracker-limits.ts";
-import { caughtUp, movedError, pagesOf } from "./tracker-wait.ts";
+import { caughtUp, layoutError, movedError, pagesOf, shardAsked } from "./tracker-wait.ts";
 
 interface Asked {
   readonly query: FlowQuery;
   readonly after: readonly WatchPosition[];
   readonly atLeast: ReturnType<typeof readPositions>;
+  readonly layout: Layout;
 }
 
 export async function* watchFlows(
@@ -39,12 +44,16 @@ export async function* watchFlows(
 ): AsyncGenerator<FlowWatchPage> {
   const asked = readRequest(request);
   if (!asked.ok) throw new Refusal({ code: "INVALID_ARGUMENT", message: asked.message });
-  const { query, after, atLeast } = asked.value;
-  const replica = await caughtUp(tracker, tracker.shardOf(query.address), [...atLeast, ...after], context);
+  const { query, after, atLeast, layout } = asked.value;
+  const wanted = shardAsked(tracker, query.address, layout, request.of?.shard);
+  const replica = await caughtUp(tracker, wanted, [...atLeast, ...after], context);
   const { shard } = replica;
   const log = tracker.changesOf(shard);
   const { history } = log;
-  const changes = new UnreadChanges(query, () => movedError(tracker, shard));
+  const changes = new UnreadChanges(query, {
+    moved: () => movedError(tracker, shard),
+    relaid: () => layoutError(tracker, query.address),
+  });
   using _feed = replica.subscribe(changes);
   const from = after.find((position) => position.shard === shard);
   const missed = from?.history === undefined ? undefined : log.since(from.history, from.sequence, query);
@@ -67,6 +76,7 @@ function readRequest(request: WatchFlowsRequest): Decoded<Asked> {
     },
     after: readWatchPositions("after", request.after),
     atLeast: readPositions("at_least", request.atLeast),
+    layout: readOptionalLayout("of.layout", request.of?.layout),
   }));
 }
 
@@ -101,9 +111,15 @@ async function* changePages(
   }
 }
 
+/** What a watcher is told whose watch ends. */
+interface Reasons {
+  readonly moved: () => DetailedError;
+  readonly relaid: () => DetailedError;
+}
+
 class UnreadChanges implements FlowFeed {
   readonly #query: FlowQuery;
-  readonly #whereTo: () => DetailedError;
+  readonly #reasons: Reasons;
   #flows: Flow[] = [];
   /** Changes since the last page that were not for this watcher. */
   #others = 0;
@@ -111,9 +127,9 @@ class UnreadChanges implements FlowFeed {
   #refusal: Refusal | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(query: FlowQuery, whereTo: () => DetailedError) {
+  constructor(query: FlowQuery, reasons: Reasons) {
     this.#query = query;
-    this.#whereTo = whereTo;
+    this.#reasons = reasons;
   }
 
   changed(changes: FlowChanges, sequence: bigint): void {
@@ -135,7 +151,11 @@ class UnreadChanges implements FlowFeed {
   }
 
   moved(): void {
-    this.#refuse(this.#whereTo());
+    this.#refuse(this.#reasons.moved());
+  }
+
+  relaid(addresses: ReadonlySet<IpAddress>): void {
+    if (addresses.has(this.#query.address)) this.#refuse(this.#reasons.relaid());
   }
 
   async next(signal: AbortSignal): Promise<{ readonly flows: readonly Flow[]; readonly sequence: bigint }> {

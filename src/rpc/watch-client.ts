@@ -1,5 +1,11 @@
-/** Follows the flows of an address through breaks, crashes and moves of the trackers that tell of them. */
-import { shardOf } from "../placement/shard.ts";
+/**
+ * Follows the flows of an address through breaks, crashes and moves of the trackers that tell of them.
+ *
+ * The flows of an address with several buckets are told of by as many shards, each in its own order; what one shard tells
+ * is passed on in that order. All of them begin with a snapshot, or none.
+ */
+import { isSameLayout, type Layout } from "../placement/layout.ts";
+import { merged } from "../runtime/merged.ts";
 import { sleep } from "../runtime/retry.ts";
 import { serverStream } from "./client.ts";
 import { fromServiceError } from "./errors.ts";
@@ -10,11 +16,25 @@ import {
   type WatchPosition,
   watchPositionsToProto,
 } from "./flow-codec.ts";
-import type { TrackerDirectory } from "./tracker-directory.ts";
+import { addressShardToProto } from "./layout-codec.ts";
+import type { AddressShards, Bounds, TrackerDirectory } from "./tracker-directory.ts";
 import type { WatchEvent, WatchQuery } from "./tracker-queries.ts";
 
 /** Before a watch that broke is begun again; doubled by chance, so that many watchers don't return together. */
 const resumeWaitMs = 250;
+
+/** What one shard tells. */
+interface Part {
+  readonly kind: WatchEvent["kind"];
+  readonly flows: WatchEvent["flows"];
+  readonly complete: boolean;
+  readonly positions: readonly WatchPosition[];
+}
+
+type Told = { readonly event: WatchEvent; readonly positions: readonly WatchPosition[] };
+
+/** A shard can't go on where the watch was, so that all have to begin anew. */
+class SnapshotNeeded extends Error {}
 
 export class WatchClient {
   readonly #directory: TrackerDirectory;
@@ -29,9 +49,14 @@ export class WatchClient {
    */
   async *watch(query: WatchQuery, signal: AbortSignal): AsyncGenerator<WatchEvent, void, undefined> {
     let seen: readonly WatchPosition[] = [];
+    let layout: Layout | undefined;
     for (;;) {
       try {
-        for await (const { event, positions } of this.#watchOnce(query, seen, signal)) {
+        const of = await this.#directory.shardsFor(query.address, query.atLeast ?? [], boundsOf(signal));
+        // What has ended on its way to another shard, only a new snapshot shows.
+        if (layout === undefined || !isSameLayout(layout, of.layout)) seen = [];
+        layout = of.layout;
+        for await (const { event, positions } of this.#watchOnce(query, of, seen, signal)) {
           if (event.flows.length > 0 || event.kind === "snapshot") yield event;
           // Half a snapshot is no state to go on from.
           seen = event.kind === "snapshot" && !event.complete ? [] : positions;
@@ -39,7 +64,7 @@ export class WatchClient {
       } catch (error) {
         signal.throwIfAborted();
         // The stream may have gone back behind what was seen; what the caller asked for still holds.
-        if (fromServiceError(error).code === "TRACKER_BEHIND") seen = [];
+        if (error instanceof SnapshotNeeded || fromServiceError(error).code === "TRACKER_BEHIND") seen = [];
       }
       await sleep(resumeWaitMs * (1 + Math.random()), signal);
     }
@@ -47,28 +72,84 @@ export class WatchClient {
 
   async *#watchOnce(
     query: WatchQuery,
+    of: AddressShards,
     seen: readonly WatchPosition[],
     signal: AbortSignal,
-  ): AsyncGenerator<{ event: WatchEvent; positions: readonly WatchPosition[] }, void, undefined> {
-    const bounds = { signal, endMs: Number.POSITIVE_INFINITY };
-    const shard = shardOf(query.address, await this.#directory.shards(bounds));
+  ): AsyncGenerator<Told, void, undefined> {
+    // Where flows still are, before where they go to.
+    const shards = of.shards.toReversed();
+    const ended = new AbortController();
+    const stop = AbortSignal.any([signal, ended.signal]);
+    const parts = shards.map((shard) => this.#parts(query, { ...of, shard }, seen, stop));
+    try {
+      yield* together(shards, parts, seen);
+    } finally {
+      ended.abort(new Error("the watch has ended"));
+      await Promise.allSettled(parts.map((part) => part.return()));
+    }
+  }
+
+  /** Of one shard. */
+  async *#parts(
+    query: WatchQuery,
+    of: AddressShards & { readonly shard: number },
+    seen: readonly WatchPosition[],
+    signal: AbortSignal,
+  ): AsyncGenerator<Part, void, undefined> {
     const request = {
       address: query.address,
       owner: query.owner ?? "",
       after: watchPositionsToProto(seen),
       atLeast: positionsToProto(query.atLeast ?? []),
+      of: addressShardToProto(of),
     };
-    const pages = this.#directory.stream(shard, bounds, (client, stop) =>
+    const pages = this.#directory.stream(of.shard, boundsOf(signal), (client, stop) =>
       serverStream(client, "watchFlows", request, { signal: stop }),
     );
-    let first = true;
     for await (const { content, snapshotComplete } of pages) {
       if (content === undefined) continue;
       const flows = content.value.flows.map((flow) => readFlow("flow", flow));
       const positions = readWatchPositions("positions", content.value.positions);
-      if (content.$case === "changes") yield { event: { kind: "changes", flows, positions }, positions };
-      else yield { event: { kind: "snapshot", flows, first, complete: snapshotComplete, positions }, positions };
-      first = false;
+      yield { kind: content.$case, flows, complete: snapshotComplete, positions };
     }
+  }
+}
+
+function boundsOf(signal: AbortSignal): Bounds {
+  return { signal, endMs: Number.POSITIVE_INFINITY };
+}
+
+/** Snapshots one after the other, then changes as they come. */
+async function* together(
+  shards: readonly number[],
+  parts: readonly AsyncGenerator<Part, void, undefined>[],
+  seen: readonly WatchPosition[],
+): AsyncGenerator<Told, void, undefined> {
+  const reached = new Map(seen.map((position) => [position.shard, position]));
+  const isFresh = !shards.every((shard) => reached.has(shard));
+  if (isFresh) reached.clear();
+  const note = (positions: readonly WatchPosition[]): readonly WatchPosition[] => {
+    for (const position of positions) reached.set(position.shard, position);
+    return [...reached.values()];
+  };
+  let first = true;
+  for (const [index, part] of parts.entries()) {
+    if (!isFresh) break;
+    const isLast = index === parts.length - 1;
+    for (let isComplete = false; !isComplete; first = false) {
+      const { done, value } = await part.next();
+      if (done || value.kind !== "snapshot") throw new SnapshotNeeded("a shard told no snapshot");
+      isComplete = value.complete;
+      const positions = note(value.positions);
+      const event = { kind: "snapshot", flows: value.flows, first, complete: isComplete && isLast, positions } as const;
+      yield { event, positions };
+    }
+  }
+  for await (const { kind, flows, positions: told, complete } of merged(parts)) {
+    const positions = note(told);
+    if (kind === "changes") yield { event: { kind, flows, positions }, positions };
+    else if (parts.length > 1) throw new SnapshotNeeded("a shard began anew");
+    else yield { event: { kind, flows, first, complete, positions }, positions };
+    first = false;
   }
 }

@@ -54,6 +54,9 @@ export class ChangeLog implements FlowFeed {
     this.reset();
   }
 
+  /** What the shard was told is in it all the same. */
+  relaid(): void {}
+
   /**
    * Changes after a position of this history that match, in order. Undefined: some are forgotten, or the history is
    * another.

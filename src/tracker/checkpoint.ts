@@ -1,17 +1,11 @@
 /**
- * A shard's table in pages, for the database: the flows of one owner at one address, those of them that have ended, or what
- * senders have said. Pure.
+ * A shard's table in pages, for the database: the flows of one owner at one address, those of them that have ended, what
+ * senders have said, or which flows of an address belong to the shard. Pure.
  *
  * A flow is the twelve words that it is in memory (flow-words.ts), little-endian, so that a page costs no more than its
  * bytes. The table must not change between two pages.
  */
-import {
-  type IpAddress,
-  ipAddressFromWords,
-  mappedBytes,
-  parseIpAddress,
-  writeIpAddressWords,
-} from "../flow/address.ts";
+import { type IpAddress, ipAddressFromWords, mappedBytes, writeIpAddressWords } from "../flow/address.ts";
 import {
   changedAtAt,
   keyFromWords,
@@ -22,16 +16,16 @@ import {
   writeKeyWords,
   writeLong,
 } from "../flow/flow-words.ts";
+import { decodePlaces, decodeSenders, encodePlaces, encodeSenders } from "./checkpoint-text.ts";
 import { RecordFault } from "./record.ts";
-import type { Sender } from "./sender.ts";
 import type { ShardTable } from "./table.ts";
 import type { Tombstone } from "./tombstones.ts";
 
 /** Some 24 kB of flows. */
 const rowsPerPage = 512;
 /** Some 10 kB of JSON. */
-const sendersPerPage = 64;
-const pageKinds = { flows: 1, ended: 2, senders: 3 } as const;
+const textsPerPage = 64;
+const pageKinds = { flows: 1, ended: 2, senders: 3, places: 4 } as const;
 const rowBytes = rowWords * Uint32Array.BYTES_PER_ELEMENT;
 /** Kind, length of the owner's name, address. */
 const headBytes = 1 + 1 + mappedBytes;
@@ -52,9 +46,8 @@ export function* pagesOf(table: ShardTable): Generator<Buffer, void, undefined> 
     for (let from = 0; from < slab.size; from += rowsPerPage)
       yield rowsPage(pageKinds.flows, owner, slab.address, slab.words(from, Math.min(from + rowsPerPage, slab.size)));
   yield* endedPages(table.tombstones());
-  const senders = [...table.senders()];
-  for (let from = 0; from < senders.length; from += sendersPerPage)
-    yield sendersPage(senders.slice(from, from + sendersPerPage));
+  for (const senders of chunks([...table.senders()])) yield textPage(pageKinds.senders, encodeSenders(senders));
+  for (const places of chunks([...table.places()])) yield textPage(pageKinds.places, encodePlaces(places));
 }
 
 /** Fills a table with pages, in any order. Throws a {@link RecordFault}. */
@@ -84,7 +77,10 @@ export class PageReader {
         return;
       }
       case pageKinds.senders:
-        for (const sender of readSenders(page)) this.#table.restoreSender(sender);
+        for (const sender of decodeSenders(page.subarray(1))) this.#table.restoreSender(sender);
+        return;
+      case pageKinds.places:
+        for (const place of decodePlaces(page.subarray(1))) this.#table.restorePlace(place);
         return;
       default:
         throw new RecordFault(`a page of kind ${page[0]}`);
@@ -139,30 +135,11 @@ function readRows(page: Buffer): { readonly owner: string; readonly address: IpA
   return { owner: page.toString("utf8", headBytes, begin), address: ipAddressFromWords(addressWords), words };
 }
 
-/** Senders are few and of changing form: JSON, with sequences as text. */
-function sendersPage(senders: readonly Sender[]): Buffer {
-  const text = JSON.stringify(senders, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
-  return Buffer.concat([Buffer.of(pageKinds.senders), Buffer.from(text)]);
+function textPage(kind: number, text: string): Buffer {
+  return Buffer.concat([Buffer.of(kind), Buffer.from(text)]);
 }
 
-type Stored<T> = T extends bigint ? string : T extends object ? { [Key in keyof T]: Stored<T[Key]> } : T;
-
-function readSenders(page: Buffer): Sender[] {
-  return (JSON.parse(page.toString("utf8", 1)) as Stored<Sender>[]).map(readSender);
-}
-
-function readSender(stored: Stored<Sender>): Sender {
-  const boots = stored.boots.map(({ boot, sequence }) => ({ boot, sequence: BigInt(sequence) }));
-  const sender: Sender = { instance: stored.instance, boots, retired: [...stored.retired], broken: stored.broken };
-  if (stored.snapshot !== undefined) {
-    const { id, boot, begunAt, addresses, flows } = stored.snapshot;
-    const scope = addresses.flatMap((text) => parseIpAddress(String(text)) ?? []);
-    sender.snapshot = { id: BigInt(id), boot, begunAt: BigInt(begunAt), addresses: scope, flows };
-  }
-  if (stored.forwards !== undefined)
-    sender.forwards = stored.forwards.flatMap(({ address, owner }) => {
-      const known = parseIpAddress(String(address));
-      return known === undefined ? [] : [{ address: known, owner }];
-    });
-  return sender;
+function chunks<T>(items: readonly T[]): T[][] {
+  const count = Math.ceil(items.length / textsPerPage);
+  return Array.from({ length: count }, (_, n) => items.slice(n * textsPerPage, (n + 1) * textsPerPage));
 }

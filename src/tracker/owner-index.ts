@@ -2,7 +2,7 @@
 import type { IpAddress } from "../flow/address.ts";
 import type { FlowState, LiveFlow, LiveFlowState } from "../flow/flow.ts";
 import { stateAt } from "../flow/flow-words.ts";
-import { KeyDigest } from "../flow/key-digest.ts";
+import { KeyDigest, slotOf } from "../flow/key-digest.ts";
 import { FlowSlab } from "./flow-slab.ts";
 import type { SlabView } from "./slab-view.ts";
 
@@ -153,6 +153,19 @@ export class OwnerIndex {
         return { address: it, owner, flows: flows.slab.size, halfOpen: flows.halfOpen };
       }),
     );
+  }
+
+  /** As {@link counts}, of some of an address's flows; each is read for it. */
+  countsIn(address: IpAddress, isWanted: (slot: number) => boolean): OwnerCount[] {
+    return [...(this.#addresses.get(address) ?? [])].map(([owner, { slab }]) => {
+      let [flows, halfOpenOnes] = [0, 0];
+      for (let slot = 0; slot < slab.size; slot++) {
+        if (!isWanted(slotOf(slab.keyAt(slot)))) continue;
+        flows++;
+        halfOpenOnes += halfOpen(slab.stateAt(slot));
+      }
+      return { address, owner, flows, halfOpen: halfOpenOnes };
+    });
   }
 
   #ownerFlows(address: IpAddress, owner: string): OwnerFlows {

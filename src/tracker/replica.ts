@@ -6,6 +6,7 @@
  */
 import { type Bus, BusError, type BusMessage, type StreamRange } from "../bus/bus.ts";
 import { encodeResyncRequest } from "../bus/resync-request.ts";
+import type { IpAddress } from "../flow/address.ts";
 import { flowStreamName, flowSubject, resyncAllSubject, resyncSubject } from "../flow/events.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
@@ -50,6 +51,8 @@ export interface FlowFeed {
   reset(): void;
   /** The shard is answered for elsewhere; no change will be told any more. */
   moved(): void;
+  /** Flows of these addresses are told of in other shards than before. */
+  relaid(addresses: ReadonlySet<IpAddress>): void;
 }
 
 export interface ReplicaStatus {
@@ -128,6 +131,11 @@ export class ShardReplica {
   subscribe(feed: FlowFeed): Disposable {
     this.#feeds.add(feed);
     return { [Symbol.dispose]: () => void this.#feeds.delete(feed) };
+  }
+
+  /** By the newest epoch, flows of these addresses lie in other shards than before. */
+  relay(addresses: ReadonlySet<IpAddress>): void {
+    for (const feed of [...this.#feeds]) feed.relaid(addresses);
   }
 
   /** Nobody who waits or watches hears more from this copy. */

@@ -1,6 +1,7 @@
 /** What a shard knows of one sender of messages: which of its boots count, and how far each has come. */
 import type { IpAddress } from "../flow/address.ts";
 import type { Forward } from "../flow/events.ts";
+import type { AddressPlace } from "../placement/layout.ts";
 
 export interface Sender {
   readonly instance: string;
@@ -18,6 +19,8 @@ export interface Sender {
     readonly begunAt: bigint;
     /** What it replaces; none: everything. */
     readonly addresses: readonly IpAddress[];
+    /** Which flows of them it speaks of; of addresses that are left out, of all. */
+    readonly places: readonly AddressPlace[];
     /** In the pages so far. */
     flows: number;
   };

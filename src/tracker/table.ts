@@ -3,7 +3,8 @@
  *
  * Owns every rule of what a message changes. No clock, no chance, no I/O: two tables that applied the same messages are
  * equal. Invariants: a message is applied once; a flow is here exactly while its owner's last word of it says that it
- * lives; messages that are missing make their sender `broken`, and the shard incomplete, until a snapshot of all of the
+ * lives; a flow that its owner's snapshot leaves out has ended, unless it belongs to another shard by the address's layout:
+ * then it has moved, and nobody is told that it ended (SPEC K); messages that are missing make their sender `broken`, and the shard incomplete, until a snapshot of all of the
  * sender's flows has replaced what is known.
  */
 import type { IpAddress } from "../flow/address.ts";
@@ -22,6 +23,7 @@ import {
 } from "../flow/flow-words.ts";
 import { isSameDigest } from "../flow/key-digest.ts";
 import type { PackedRows } from "../flow/packed-rows.ts";
+import type { AddressPlace, Place as ShardPlace } from "../placement/layout.ts";
 import { FlowChanges } from "./flow-changes.ts";
 import type { FlowFacts, FlowSlab } from "./flow-slab.ts";
 import { Forwarders } from "./forwarders.ts";
@@ -34,6 +36,7 @@ import {
   type Place,
 } from "./owner-index.ts";
 import { newSender, retireAllBoots, retireOtherBoots, type Sender, trackSequence } from "./sender.ts";
+import { ShardPlaces } from "./shard-places.ts";
 import { type Tombstone, Tombstones } from "./tombstones.ts";
 
 export type Applied =
@@ -44,7 +47,9 @@ export type Applied =
 export type Found =
   | { readonly kind: "owned"; readonly flow: Flow }
   | { readonly kind: "closed"; readonly owner: string }
-  | { readonly kind: "absent" };
+  | { readonly kind: "absent" }
+  /** It belongs to another bucket of its address. */
+  | { readonly kind: "elsewhere" };
 
 /** A live flow where it lies. */
 export interface FoundPlace extends Place {
@@ -94,6 +99,7 @@ export class ShardTable {
   readonly #forwarders = new Forwarders();
   readonly #senders = new Map<string, Sender>();
   readonly #broken = new Set<string>();
+  readonly #places = new ShardPlaces();
   #sequence: bigint;
 
   constructor(sequence = 0n) {
@@ -152,8 +158,9 @@ export class ShardTable {
     return new AddressFlows(this.#flows.slabsAt(address), this.#forwarders.at(address));
   }
 
-  /** Of a flow that is not live. */
+  /** Of a flow that is not live here. */
   ended(key: FlowKey): Exclude<Found, { kind: "owned" }> {
+    if (this.#places.hasElsewhere(key)) return { kind: "elsewhere" };
     const tombstone = this.#tombstones.get(key);
     return tombstone === undefined ? { kind: "absent" } : { kind: "closed", owner: tombstone.owner };
   }
@@ -168,6 +175,20 @@ export class ShardTable {
 
   counts(address?: IpAddress): OwnerCount[] {
     return this.#flows.counts(address);
+  }
+
+  /** Of the flows in the slots that are wanted: all of them are read for it. */
+  countsIn(address: IpAddress, isWanted: (slot: number) => boolean): OwnerCount[] {
+    return this.#flows.countsIn(address, isWanted);
+  }
+
+  /** Which flows of the address belong here, by the newest layout that anybody has named; undefined: all, by the default. */
+  placeOf(address: IpAddress): ShardPlace | undefined {
+    return this.#places.of(address);
+  }
+
+  places(): Iterable<AddressPlace> {
+    return this.#places.all();
   }
 
   senders(): Iterable<Sender> {
@@ -220,6 +241,10 @@ export class ShardTable {
     this.#forwarders.set(sender.instance, sender.forwards ?? []);
   }
 
+  restorePlace(place: AddressPlace): void {
+    this.#places.take(place);
+  }
+
   /** Returns why the sender has to be asked for a snapshot. */
   #applyEvent(sender: Sender, { boot, body }: FlowEventBatch<PackedRows>, changes: FlowChanges): string | undefined {
     switch (body.kind) {
@@ -240,6 +265,9 @@ export class ShardTable {
         return this.#compare(sender, body);
       case "forwarding":
         this.#setForwards(sender, body.forwards);
+        return undefined;
+      case "places":
+        for (const place of body.places) this.#learnPlace(place);
         return undefined;
       case "barrier":
       case "tick":
@@ -299,7 +327,9 @@ export class ShardTable {
     const restarted = retireOtherBoots(sender, boot);
     const scope = new Set(begin.addresses);
     if (restarted && scope.size === 0) this.#setForwards(sender, []);
-    sender.snapshot = { id: begin.snapshot, boot, begunAt: this.#sequence, addresses: begin.addresses, flows: 0 };
+    const { snapshot: id, addresses, places } = begin;
+    for (const place of places) this.#learnPlace(place);
+    sender.snapshot = { id, boot, begunAt: this.#sequence, addresses, places, flows: 0 };
     const unverified =
       restarted && scope.size > 0 && this.#flows.addressesOf(sender.instance).some((it) => !scope.has(it));
     return unverified ? `boot ${boot} is new, and its first snapshot leaves out addresses that have flows` : undefined;
@@ -311,10 +341,20 @@ export class ShardTable {
     if (snapshot === undefined) return undefined;
     if (snapshot.flows !== flows) return `snapshot ${snapshot.id} has ${snapshot.flows} flows instead of ${flows}`;
     const all = snapshot.addresses.length === 0;
-    for (const place of this.#flows.placesOf(sender.instance, all ? undefined : snapshot.addresses))
-      if (place.slab.factsAt(place.slot).changedAt < snapshot.begunAt) this.#closeAt(place, changes);
+    const told = new Map(snapshot.places.map((place) => [place.address, place]));
+    for (const found of this.#flows.placesOf(sender.instance, all ? undefined : snapshot.addresses)) {
+      const { slab, slot } = found;
+      if (slab.factsAt(slot).changedAt >= snapshot.begunAt) continue;
+      const fate = this.#places.fateOf(slab.keyAt(slot), told.get(slab.address));
+      if (fate === "ended") this.#closeAt(found, changes);
+      else if (fate === "moved") this.#dropAt(found);
+    }
     if (all) this.#mark(sender, false);
     return undefined;
+  }
+
+  #learnPlace(place: AddressPlace): void {
+    this.#places.take(place);
   }
 
   /** Pointless while messages are known to be missing. */
@@ -342,6 +382,12 @@ export class ShardTable {
   #closeAt({ owner, slab, slot }: Place, changes: FlowChanges): void {
     for (let word = 0; word < changedAtAt; word++) closing[word] = slab.wordAt(slot, word);
     this.#close(owner, slab.address, changes);
+  }
+
+  /** A flow that lives on in another shard: nobody is told anything of it. */
+  #dropAt({ owner, slab, slot }: Place): void {
+    for (let word = 0; word < changedAtAt; word++) closing[word] = slab.wordAt(slot, word);
+    this.#flows.delete(owner, slab.address, closing, 0);
   }
 
   /** The flow whose row is {@link closing}. */

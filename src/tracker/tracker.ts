@@ -4,9 +4,8 @@
  * It follows the epochs that it is told of, the highest number first; how a copy comes and goes is hosted-shard.ts's.
  */
 import type { Bus } from "../bus/bus.ts";
-import type { IpAddress } from "../flow/address.ts";
 import { type Assignment, holdersOf, shardsOf, type Tracker as TrackerName } from "../placement/assignment.ts";
-import { shardOf } from "../placement/shard.ts";
+import { changedLayouts } from "../placement/layout.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/log.ts";
 import { Permits } from "../runtime/permits.ts";
@@ -77,7 +76,9 @@ export class Tracker {
   /** From now on. `earlier`: newest first; who held a shard then may still have it. An older epoch changes nothing. */
   adopt(current: Assignment, earlier: readonly Assignment[] = []): void {
     if (this.#epochs !== undefined && current.epoch < this.#epochs.current.epoch) return;
+    const relaid = changedLayouts(this.#epochs?.current.layouts, current.layouts);
     this.#epochs = { current, earlier };
+    if (relaid.size > 0) for (const { replica } of this.#hosted.values()) replica.relay(relaid);
     const named = new Set(shardsOf(current, this.name));
     for (const [shard, hosted] of [...this.#hosted]) hosted.heed(named.has(shard) ? "named" : "unnamed");
     for (const shard of named) if (!this.#hosted.has(shard)) this.#host(shard);
@@ -105,10 +106,6 @@ export class Tracker {
   /** Of the shards that it answers for. */
   replicas(): ShardReplica[] {
     return [...this.#hosted.keys()].sort((a, b) => a - b).flatMap((shard) => this.replica(shard) ?? []);
-  }
-
-  shardOf(address: IpAddress): number {
-    return shardOf(address, this.shards);
   }
 
   /** Who answers for a shard that this tracker doesn't answer for. */

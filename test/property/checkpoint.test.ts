@@ -20,7 +20,14 @@ const anyChanges = fc
   .map((rows): FlowEvent => ({ kind: "changes", rows, coalesced: [] }));
 const anyBody = fc.oneof(
   { weight: 4, arbitrary: anyChanges },
-  fc.constant<FlowEvent>({ kind: "snapshot-begin", snapshot: 1n, addresses: [ip("203.0.113.10")] }),
+  fc
+    .nat({ max: 3 })
+    .map((generation) => ({ address: ip("203.0.113.10"), buckets: 4, generation, bucket: 1 }))
+    .map((place): FlowEvent => ({ kind: "snapshot-begin", snapshot: 1n, addresses: [place.address], places: [place] })),
+  fc.constant<FlowEvent>({
+    kind: "places",
+    places: [{ address: ip("203.0.113.11"), buckets: 2, generation: 1 }],
+  }),
   fc.constant<FlowEvent>({ kind: "forwarding", forwards: [{ address: ip("203.0.113.10"), owner: "vm-b" }] }),
   fc.constant<FlowEvent>({ kind: "tick" }),
 );
@@ -47,6 +54,7 @@ function contentOf(table: ShardTable) {
     ended: new Set(table.tombstones()),
     senders: [...table.senders()],
     broken: new Set(table.brokenSenders()),
+    places: new Set(table.places()),
     counts: new Set(table.counts()),
   };
 }

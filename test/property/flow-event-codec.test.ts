@@ -13,6 +13,12 @@ const coalesced = fc.uniqueArray(fc.record({ address: anyAddress, flows: fc.inte
   selector: ({ address }) => address,
   maxLength: 5,
 });
+const places = fc.array(
+  fc
+    .record({ address: anyAddress, buckets: fc.integer({ min: 1, max: 64 }), generation: uint32, part: fc.nat(64) })
+    .map(({ part, ...place }) => (part < place.buckets ? { ...place, bucket: part } : place)),
+  { maxLength: 5 },
+);
 const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,62}$/);
 
 const anyEvent: fc.Arbitrary<FlowEvent> = fc.oneof(
@@ -21,7 +27,9 @@ const anyEvent: fc.Arbitrary<FlowEvent> = fc.oneof(
     kind: fc.constant("snapshot-begin" as const),
     snapshot: uint64,
     addresses: fc.array(anyAddress, { maxLength: 5 }),
+    places,
   }),
+  fc.record({ kind: fc.constant("places" as const), places }),
   fc.record({ kind: fc.constant("snapshot-page" as const), snapshot: uint64, rows }),
   fc.record({ kind: fc.constant("snapshot-end" as const), snapshot: uint64, flows: uint32 }),
   fc.record({ kind: fc.constant("barrier" as const), id: fc.stringMatching(/^[!-~]{1,128}$/) }),

@@ -43,7 +43,7 @@ test("keys and answers of a look-up are the same after their way as columns", ()
     fc.property(asked, (rows) => {
       const keys = rows.map(({ key }) => key);
       const answers = rows.map(({ answer }) => answer);
-      const sent = { keys: [], atLeast: [], columns: keysToColumns(keys) };
+      const sent = { keys: [], atLeast: [], layouts: [], columns: keysToColumns(keys) };
       const request = LookupFlowsRequest.decode(LookupFlowsRequest.encode(sent).finish());
       expect(keysOf(readLookupKeys(request))).toEqual(keys);
       const response = LookupFlowsResponse.encode(lookupResponse(request, answers)).finish();
@@ -55,7 +55,7 @@ test("keys and answers of a look-up are the same after their way as columns", ()
 test("columns of a look-up that don't belong together are refused, whatever is wrong with them", () => {
   const key = fc.sample(anyKey, 1)[0] ?? expect.fail();
   const good = keysToColumns([key, key]);
-  const request = (columns: typeof good) => ({ keys: [], atLeast: [], columns });
+  const request = (columns: typeof good) => ({ keys: [], atLeast: [], layouts: [], columns });
   expect(keysOf(readLookupKeys(request(good)))).toEqual([key, key]);
   for (const bad of [
     { ...good, peer: good.peer.subarray(1) },

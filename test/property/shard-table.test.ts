@@ -2,6 +2,7 @@
  * The table of a shard against plain sets: instances open and end flows, restart, and take snapshots, while messages on
  * their way are repeated and lost.
  */
+
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { IpAddress } from "../../src/flow/address.ts";
@@ -9,6 +10,7 @@ import type { FlowEventBatch, FlowRow } from "../../src/flow/events.ts";
 import { type FlowKey, flowKeyText } from "../../src/flow/flow.ts";
 import { KeyDigest } from "../../src/flow/key-digest.ts";
 import { FlowSequencer } from "../../src/flow/sequencer.ts";
+import { Layouts } from "../../src/placement/layouts.ts";
 import { ShardTable } from "../../src/tracker/table.ts";
 import { ip, keyOf } from "../support/flows.ts";
 import { packed } from "../support/packed.ts";
@@ -79,7 +81,7 @@ class Instance {
 
   #boot(): FlowSequencer {
     const boot = `${this.name}${++this.#boots}`;
-    return new FlowSequencer({ instance: this.name, boot, shards: 1, rowsMax: 2, bufferedMax: 1_000 });
+    return new FlowSequencer({ instance: this.name, boot, layouts: new Layouts(1), rowsMax: 2, bufferedMax: 1_000 });
   }
 }
 

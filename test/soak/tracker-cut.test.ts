@@ -41,7 +41,12 @@ async function askAlone(
   signal: AbortSignal,
 ): Promise<FlowAnswer["kind"][]> {
   const client = dial(TrackerServiceClient, endpoint);
-  const request = { keys: keys.map(flowKeyToProto), columns: undefined, atLeast: positionsToProto(atLeast) };
+  const request = {
+    keys: keys.map(flowKeyToProto),
+    columns: undefined,
+    atLeast: positionsToProto(atLeast),
+    layouts: [],
+  };
   try {
     const { answers } = await unary(client, "lookupFlows", request, { signal, deadlineMs: askDeadlineMs });
     return answers.map(({ answer }) => answer?.$case ?? "unknown");

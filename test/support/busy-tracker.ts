@@ -33,7 +33,7 @@ export class BusyTracker {
 
   async #ask(keys: readonly FlowKey[], stop: AbortSignal): Promise<void> {
     const client = dial(TrackerServiceClient, this.#tracker.socket);
-    const request = { keys: keys.map(flowKeyToProto), columns: undefined, atLeast: [] };
+    const request = { keys: keys.map(flowKeyToProto), columns: undefined, atLeast: [], layouts: [] };
     const { signal } = new AbortController();
     let owedMs = 0;
     while (!stop.aborted) {

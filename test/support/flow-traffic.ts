@@ -6,6 +6,8 @@ import type { IpAddress } from "../../src/flow/address.ts";
 import { type Flow, type FlowKey, flowKeyText } from "../../src/flow/flow.ts";
 import { defaultFlushLimits } from "../../src/flow/flush-window.ts";
 import type { ShardPosition } from "../../src/node/state.ts";
+import type { Layout } from "../../src/placement/layout.ts";
+import { Layouts } from "../../src/placement/layouts.ts";
 import type { TrackerClient } from "../../src/rpc/tracker-client.ts";
 import { sleep, waitFor } from "../../src/runtime/retry.ts";
 import { flowOf, keyOf } from "./flows.ts";
@@ -50,15 +52,18 @@ export class Traffic implements Oracle, AsyncDisposable {
   isDeaf = false;
   readonly #unheard = new Set<number>();
   readonly #options: TrafficOptions;
+  readonly #layouts: Layouts;
   readonly #publisher: FlowPublisher;
   #next = 0;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
+    this.#layouts = new Layouts(options.shards);
     this.#publisher = new FlowPublisher({
       bus: options.bus,
       instance: options.instance,
       shards: options.shards,
+      layouts: this.#layouts,
       boot: randomBytes(16),
       flush: { ...defaultFlushLimits, windowMinMs: 10 },
       onSnapshotNeeded: (shard) => {
@@ -89,6 +94,17 @@ export class Traffic implements Oracle, AsyncDisposable {
     this.isDeaf = false;
     for (const shard of this.#unheard) this.#snapshot(shard);
     this.#unheard.clear();
+  }
+
+  /** What an agent does with a layout in its state. Until all is told, as far as the stream is concerned. */
+  async lay(address: IpAddress, layout: Layout, signal: AbortSignal): Promise<ShardPosition[]> {
+    if (layout.before === undefined) {
+      this.#layouts.take(address, layout);
+      return [];
+    }
+    await this.#publisher.adopt(address, layout, signal);
+    const flows = { [Symbol.iterator]: () => this.flows.values() };
+    return await this.#publisher.snapshot(address, flows, signal);
   }
 
   async barrier(signal: AbortSignal): Promise<ShardPosition[]> {

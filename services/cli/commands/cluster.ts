@@ -1,17 +1,23 @@
 /** `baton cluster`: its members, and where the shards are. */
 import type { Command } from "commander";
+import type { IpAddress } from "../../../src/flow/address.ts";
+import { bucketsMax } from "../../../src/placement/layout.ts";
 import type { ShardView } from "../../../src/rpc/cluster-codec.ts";
 import type { Coordinators } from "../../../src/rpc/coordinators.ts";
 import { sleep } from "../../../src/runtime/retry.ts";
-import { action, addCommand, addGroup, type Host, integerArgument } from "../command.ts";
+import { action, addCommand, addGroup, addressArgument, type Host, integerArgument } from "../command.ts";
 import { type ExitCode, exitCodes } from "../exit-code.ts";
 import { CommandFailed } from "../failure.ts";
-import { memberJson, memberTable, shardJson, shardTable } from "../render/cluster.ts";
+import { bucketTable, memberJson, memberTable, shardJson, shardTable } from "../render/cluster.ts";
 import { type CommonOptions, type Shell, withCoordinators } from "../shell.ts";
 
 interface MoveOptions extends CommonOptions {
   readonly to?: string;
   readonly unpin?: true;
+  readonly wait?: true;
+}
+
+interface BucketOptions extends CommonOptions {
   readonly wait?: true;
 }
 
@@ -74,9 +80,9 @@ export function registerCluster(program: Command, host: Host): void {
   }).action(
     action(host, (options: CommonOptions) =>
       withCoordinators(shell, options, async (coordinators) => {
-        const shards = await coordinators.listShards();
-        if (options.json) terminal.json(shards.map(shardJson));
-        else terminal.lines(shardTable(shards));
+        const view = await coordinators.shards();
+        if (options.json) terminal.json(view.shards.map((shard) => shardJson(shard, view.addresses)));
+        else terminal.lines([...shardTable(view.shards), ...bucketTable(view.addresses)]);
         return exitCodes.done;
       }),
     ),
@@ -96,6 +102,52 @@ export function registerCluster(program: Command, host: Host): void {
     .option("--unpin", "instead of moving it, let it be moved by itself again")
     .option("--wait", "return only when the new primary serves it")
     .action(action(host, (shard: number, options: MoveOptions) => move(shell, shard, options)));
+
+  addCommand(group, {
+    usage: "buckets",
+    summary: "put the flows of a hot address into more shards, or into fewer again",
+    examples: [
+      { command: "baton cluster buckets 203.0.113.10 4", what: "its flows lie in four shards" },
+      { command: "baton cluster buckets 203.0.113.10 1 --wait", what: "in one again; returns when all have moved" },
+    ],
+  })
+    .argument("<address>", "public address", addressArgument)
+    .argument("<count>", "number of buckets, each in a shard of its own", integerArgument(bucketsMax))
+    .option("--wait", "return only when all flows have moved")
+    .action(
+      action(host, (address: IpAddress, count: number, options: BucketOptions) =>
+        setBuckets(shell, address, count, options),
+      ),
+    );
+}
+
+async function setBuckets(shell: Shell, address: IpAddress, count: number, options: BucketOptions): Promise<ExitCode> {
+  return await withCoordinators(shell, options, async (coordinators) => {
+    const { epoch, layout } = await coordinators.setBuckets(address, count);
+    const { buckets, generation } = layout;
+    if (options.wait) await untilSettled(coordinators, address, generation, shell.signal);
+    if (options.json) shell.terminal.json({ address, buckets, generation, epoch: Number(epoch) });
+    else {
+      const what = buckets === 1 ? "one bucket" : `${buckets} buckets`;
+      shell.terminal.lines([[`${address} has ${what} from epoch ${epoch} on`]]);
+    }
+    return exitCodes.done;
+  });
+}
+
+/** By this generation, or by a later one. */
+async function untilSettled(
+  coordinators: Coordinators,
+  address: IpAddress,
+  generation: number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    const { addresses } = await coordinators.shards();
+    const { layout } = addresses.find((it) => it.address === address) ?? {};
+    if (layout?.before === undefined || layout.generation !== generation) return;
+    await sleep(waitPollMs, signal);
+  }
 }
 
 async function move(shell: Shell, shard: number, options: MoveOptions): Promise<ExitCode> {

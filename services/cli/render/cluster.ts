@@ -1,6 +1,6 @@
 /** Members and shards: as tables, and as JSON. */
 import type { Json } from "../../../src/remap/report.ts";
-import type { MemberView, ShardView } from "../../../src/rpc/cluster-codec.ts";
+import type { AddressShardsView, MemberView, ShardView } from "../../../src/rpc/cluster-codec.ts";
 import { table } from "./table.ts";
 import { type Line, type Paint, paint } from "./text.ts";
 import { formatCount } from "./units.ts";
@@ -30,7 +30,9 @@ export function memberTable(views: readonly MemberView[]): Line[] {
   return table(["MEMBER", "ROLES", "ADDRESS", "STATE", "LOAD", "HOSTING"], rows, ["LOAD"]);
 }
 
-export function shardJson(view: ShardView): Json {
+/** `addresses`: with several buckets; those of one shard are named with it. */
+export function shardJson(view: ShardView, addresses: readonly AddressShardsView[]): Json {
+  const named = addresses.filter(({ shards }) => shards.includes(view.shard));
   return {
     shard: view.shard,
     primary: view.primary,
@@ -41,7 +43,24 @@ export function shardJson(view: ShardView): Json {
     complete: view.complete,
     state: view.state,
     pinned: view.pinned,
+    ...(named.length > 0 && { addresses: named.map(bucketJson) }),
   };
+}
+
+function bucketJson({ address, layout: { buckets, generation, before } }: AddressShardsView): Json {
+  return { address, buckets, generation, ...(before !== undefined && { before }) };
+}
+
+/** Nothing, where every address has one bucket. */
+export function bucketTable(views: readonly AddressShardsView[]): Line[] {
+  if (views.length === 0) return [];
+  const rows = views.map(({ address, layout: { buckets, before }, shards }) => [
+    address,
+    String(buckets),
+    shards.toSorted((a, b) => a - b).join(" "),
+    before === undefined ? "" : paint(`flows move, from ${before}`, "yellow"),
+  ]);
+  return [[""], ...table(["ADDRESS", "BUCKETS", "SHARDS", ""], rows, ["BUCKETS"])];
 }
 
 export function shardTable(views: readonly ShardView[]): Line[] {

@@ -3,29 +3,29 @@
  * members apply it to the real tables. A new copy is a snapshot of another one and the stream from there on; where no other
  * lives it is built anew from what the instances tell when asked.
  *
- * Beside it all a plain map is told of every flow directly: the oracle.
+ * Beside it all a plain map is told of every flow directly: the oracle. Addresses get other numbers of buckets meanwhile,
+ * instances start again, and questions are asked.
  */
-import type { FlowEventBatch, FlowRow } from "../../../src/flow/events.ts";
-import { flowKeyText } from "../../../src/flow/flow.ts";
-import { KeyDigest } from "../../../src/flow/key-digest.ts";
-import { FlowSequencer } from "../../../src/flow/sequencer.ts";
+import type { IpAddress } from "../../../src/flow/address.ts";
+import type { FlowEventBatch } from "../../../src/flow/events.ts";
+import { type FlowKey, flowKeyText } from "../../../src/flow/flow.ts";
 import { holdersOf } from "../../../src/placement/assignment.ts";
-import { shardOf } from "../../../src/placement/shard.ts";
+import { layoutOf, shardOfKey } from "../../../src/placement/layout.ts";
 import { PageReader, pagesOf } from "../../../src/tracker/checkpoint.ts";
 import { ShardTable } from "../../../src/tracker/table.ts";
-import { ip, keyOf } from "../../support/flows.ts";
 import { packed } from "../../support/packed.ts";
 import type { Random } from "../random.ts";
+import { BucketChanges } from "./bucket-changes.ts";
 import type { Copies, Member, SimulatedCluster } from "./cluster.ts";
+import { Instance } from "./instance.ts";
+import { type Asked, Questions } from "./questions.ts";
 
 const tickMs = 250;
 const digestTicks = 120;
 const resyncTicks = 8;
-const lossOfEvents = 0.01;
-const usualLossOfRequests = 0.2;
+const usual = { lossOfEvents: 0.01, lossOfRequests: 0.2, changesBuckets: false };
 const instanceCount = 4;
-const addressesEach = 3;
-const portMax = 60;
+const chanceOfRestart = 0.001;
 /** Messages of a shard that the stream keeps. */
 const retained = 3_000;
 /** In one tick: who is behind stays so for a while. */
@@ -47,8 +47,17 @@ interface Copy {
   isRebuilding: boolean;
 }
 
+export interface ContentOptions {
+  readonly lossOfEvents: number;
+  /** Of requests for snapshots, and of transfers. */
+  readonly lossOfRequests: number;
+  readonly changesBuckets: boolean;
+}
+
 export class Content implements Copies {
-  readonly oracle = new Map<string, string>();
+  readonly oracle = new Map<string, FlowKey>();
+  readonly buckets: BucketChanges;
+  readonly questions: Questions;
   published = 0;
   lost = 0;
   handedOver = 0;
@@ -56,21 +65,28 @@ export class Content implements Copies {
   readonly #cluster: SimulatedCluster;
   readonly #shards: number;
   readonly #random: Random;
-  /** Of requests for snapshots, and of transfers. */
-  readonly #lossOfRequests: number;
+  readonly #options: ContentOptions;
   readonly #streams: Stream[];
   readonly #instances: Instance[];
   readonly #copies = new Map<string, Copy>();
   #isQuiet = false;
   #ticks = 0;
 
-  constructor(cluster: SimulatedCluster, shards: number, random: Random, lossOfRequests = usualLossOfRequests) {
-    this.#lossOfRequests = lossOfRequests;
+  constructor(cluster: SimulatedCluster, shards: number, random: Random, options: Partial<ContentOptions> = {}) {
+    this.#options = { ...usual, ...options };
     this.#cluster = cluster;
     this.#shards = shards;
     this.#random = random;
     this.#streams = Array.from({ length: shards }, () => ({ first: 1, messages: [] }));
-    this.#instances = Array.from({ length: instanceCount }, (_, index) => new Instance(index, shards));
+    this.#instances = Array.from({ length: instanceCount }, (_, index) => new Instance(index, shards, instanceCount));
+    this.buckets = new BucketChanges({
+      shards,
+      random: random.fork(1),
+      instances: this.#instances,
+      endOf: (shard) => this.#endOf(shard),
+      isApplied: (shard, position) => this.#isApplied(shard, position),
+    });
+    this.questions = new Questions({ shards, random: random.fork(2), holderOf: (shard) => this.#anyHolderOf(shard) });
     cluster.after(tickMs, () => this.#tick());
   }
 
@@ -108,8 +124,8 @@ export class Content implements Copies {
   #faultOf(name: string, shard: number): string[] {
     const table = this.#copies.get(`${name} ${shard}`)?.table;
     if (table === undefined) return [`${name} has no copy of shard ${shard}`];
-    const held = new Set(this.#flowsOf(table, shard).map(({ key }) => flowKeyText(key)));
-    const wanted = [...this.oracle].filter(([, it]) => it === String(shard)).map(([text]) => text);
+    const held = new Set(this.#flowsOf(table).map(({ key }) => flowKeyText(key)));
+    const wanted = [...this.oracle].filter(([, key]) => this.#shardOf(key) === shard).map(([text]) => text);
     const missing = wanted.filter((text) => !held.has(text)).length;
     const phantoms = held.size - (wanted.length - missing);
     if (missing + phantoms === 0 && table.whole) return [];
@@ -121,10 +137,16 @@ export class Content implements Copies {
     for (const instance of this.#instances) {
       if (!this.#isQuiet) instance.churn(this.#random, this.oracle);
       if (this.#ticks % digestTicks === 0) instance.digest();
+      if (this.#options.changesBuckets && !this.#isQuiet && this.#random.chance(chanceOfRestart)) {
+        instance.restart(this.buckets.layouts);
+        this.buckets.restarted(instance);
+      }
       for (let shard = 0; shard < this.#shards; shard++) this.#publish(instance, shard);
     }
     for (const copy of this.#copies.values()) if (copy.member.isAlive) this.#follow(copy);
     if (this.#ticks % resyncTicks === 0) this.#askForSnapshots();
+    if (this.#options.changesBuckets) this.buckets.tick(!this.#isQuiet);
+    this.questions.tick(this.#ticks, this.oracle, [this.buckets.layouts, this.buckets.former]);
     this.#cluster.after(tickMs, () => this.#tick());
   }
 
@@ -132,7 +154,7 @@ export class Content implements Copies {
     const stream = this.#streams[shard] as Stream;
     for (const batch of instance.messages(shard)) {
       this.published++;
-      if (!this.#isQuiet && this.#random.chance(lossOfEvents)) this.lost++;
+      if (!this.#isQuiet && this.#random.chance(this.#options.lossOfEvents)) this.lost++;
       else stream.messages.push(batch);
     }
     const excess = Math.max(0, stream.messages.length - retained);
@@ -153,7 +175,7 @@ export class Content implements Copies {
 
   #receive(copy: Copy, source: Copy, snapshot: ShardTable): void {
     if (this.#copies.get(`${copy.member.name} ${copy.shard}`) !== copy || !copy.member.isAlive) return;
-    const isTorn = !source.member.isAlive || this.#random.chance(this.#lossOfRequests);
+    const isTorn = !source.member.isAlive || this.#random.chance(this.#options.lossOfRequests);
     const stream = this.#streams[copy.shard] as Stream;
     if (isTorn || Number(snapshot.sequence) + 1 < stream.first) {
       this.#begin(copy);
@@ -200,12 +222,51 @@ export class Content implements Copies {
   #askForSnapshots(): void {
     for (const { table, shard, member } of this.#copies.values())
       for (const name of member.isAlive ? (table?.brokenSenders() ?? []) : [])
-        if (!this.#random.chance(this.#lossOfRequests)) this.#instances.find((it) => it.name === name)?.snapshot(shard);
+        if (!this.#random.chance(this.#options.lossOfRequests))
+          this.#instances.find((it) => it.name === name)?.snapshot(shard);
   }
 
-  #flowsOf(table: ShardTable, shard: number) {
-    const addresses = this.#instances.flatMap((it) => it.addresses).filter((it) => shardOf(it, this.#shards) === shard);
-    return addresses.flatMap((address) => [...table.flowsOf({ address })]);
+  #flowsOf(table: ShardTable) {
+    return this.#addresses().flatMap((address) => [...table.flowsOf({ address })]);
+  }
+
+  #addresses(): readonly IpAddress[] {
+    return [...new Set(this.#instances.flatMap((it) => it.addresses))];
+  }
+
+  #shardOf(key: FlowKey): number {
+    return shardOfKey(key, layoutOf(this.buckets.layouts, key.address), this.#shards);
+  }
+
+  #endOf(shard: number): number {
+    const { first, messages } = this.#streams[shard] as Stream;
+    return first + messages.length - 1;
+  }
+
+  #holdersOf(shard: number): readonly (Copy | undefined)[] {
+    const { current } = this.#cluster;
+    const holders = current === undefined ? [] : holdersOf(current, shard);
+    return holders.map(({ name }) => this.#copies.get(`${name} ${shard}`));
+  }
+
+  #isApplied(shard: number, position: number): boolean {
+    const copies = this.#holdersOf(shard);
+    return (
+      copies.length > 0 &&
+      copies.every((copy) => {
+        if (copy?.table === undefined || copy.isRebuilding || !copy.member.isAlive) return false;
+        return copy.table.whole && copy.table.sequence >= BigInt(position);
+      })
+    );
+  }
+
+  #anyHolderOf(shard: number): Asked | undefined {
+    const copies = this.#holdersOf(shard);
+    const copy = copies[this.#random.below(Math.max(1, copies.length))];
+    if (copy?.table === undefined || !copy.member.isAlive) return undefined;
+    const { table, isRebuilding } = copy;
+    const isUpToDate = table.whole && !isRebuilding && table.sequence >= BigInt(this.#endOf(shard));
+    return { table, isUpToDate };
   }
 }
 
@@ -216,66 +277,4 @@ function cloneOf(table: ShardTable): ShardTable {
   for (const page of pagesOf(table)) reader.read(page);
   reader.end();
   return clone;
-}
-
-/** An agent with its flows; what it says is numbered by the real sequencer. */
-class Instance {
-  readonly name: string;
-  readonly addresses: readonly ReturnType<typeof ip>[];
-  readonly #shards: number;
-  readonly #flows = new Map<string, FlowRow>();
-  readonly #sequencer: FlowSequencer;
-
-  constructor(index: number, shards: number) {
-    this.name = `vm-${index}`;
-    this.#shards = shards;
-    this.addresses = Array.from({ length: addressesEach }, (_, address) => ip(`203.0.113.${10 * index + address}`));
-    this.#sequencer = new FlowSequencer({
-      instance: this.name,
-      boot: `boot of ${this.name}`,
-      shards,
-      rowsMax: 8,
-      bufferedMax: 10_000,
-    });
-  }
-
-  /** One flow opens, changes or ends. `oracle`: key → shard. */
-  churn(random: Random, oracle: Map<string, string>): void {
-    const address = this.addresses[random.below(addressesEach)] as ReturnType<typeof ip>;
-    const key = keyOf(1 + random.below(portMax), address);
-    const text = flowKeyText(key);
-    const known = this.#flows.get(text);
-    if (known !== undefined && random.chance(0.5)) {
-      this.#flows.delete(text);
-      oracle.delete(text);
-      this.#sequencer.change({ ...known, state: "closed", opens: false });
-      return;
-    }
-    const row: FlowRow = known ?? { key, state: "open", openedAtMs: 1_000, generation: 1n };
-    this.#flows.set(text, row);
-    oracle.set(text, String(shardOf(address, this.#shards)));
-    this.#sequencer.change({ ...row, opens: known === undefined });
-  }
-
-  snapshot(shard: number): void {
-    this.#sequencer.snapshot(shard, [], this.#rowsOf(shard));
-  }
-
-  digest(): void {
-    for (let shard = 0; shard < this.#shards; shard++) {
-      const digest = new KeyDigest();
-      for (const { key } of this.#rowsOf(shard)) digest.add(key);
-      this.#sequencer.digest(shard, digest);
-    }
-  }
-
-  *messages(shard: number): Generator<FlowEventBatch> {
-    this.#sequencer.seal(shard);
-    for (let taken = this.#sequencer.take(shard); taken !== undefined; taken = this.#sequencer.take(shard))
-      yield taken.batch;
-  }
-
-  #rowsOf(shard: number): FlowRow[] {
-    return [...this.#flows.values()].filter(({ key }) => shardOf(key.address, this.#shards) === shard);
-  }
 }

@@ -43,7 +43,7 @@ describe("the placement of shards", { timeout: 60_000 }, () => {
     ({ lossOfRequests, isEqual }) => {
       const random = new Random(5);
       const cluster = new SimulatedCluster({ shards: 4, loss: 0, stray: 0, costOf: () => 0.01 }, random.fork(1));
-      const content = new Content(cluster, 4, random.fork(2), lossOfRequests);
+      const content = new Content(cluster, 4, random.fork(2), { lossOfRequests });
       cluster.copies = content;
       cluster.join("m1", "north");
       cluster.runUntil(180_000);

@@ -2,7 +2,7 @@
 import type { Random } from "../random.ts";
 import type { Checks } from "./checks.ts";
 import type { SimulatedCluster, Wanted } from "./cluster.ts";
-import { Content } from "./content.ts";
+import { Content, type ContentOptions } from "./content.ts";
 
 export interface Stage {
   readonly cluster: SimulatedCluster;
@@ -25,6 +25,8 @@ const shards = 32;
 /** In half an hour: each turn takes twice as long as the one before. */
 const turnsMax = 16;
 const contentShards = 8;
+/** Of a scenario whose changes are worth anything. */
+const [settledMin, ownedMin] = [20, 1_000];
 const hotShard = 7;
 /** In two hours, of a shard's two copies: each time it moves, a member has fewer beside it. */
 const hotMovesMax = 8;
@@ -183,37 +185,68 @@ export const placementScenarios: readonly PlacementScenario[] = [
     name: "content",
     about: "live flow events, lost messages, 1 to 5 to 2 members, two crash at once: copies equal an oracle at the end",
     wanted: (random) => ({ ...usual(random, 0.1), shards: contentShards }),
+    play: (stage) => void playContent(stage, {}),
+  },
+  {
+    name: "buckets",
+    about: "the same, while addresses get other numbers of buckets and instances start again: copies equal the oracle",
+    wanted: (random) => ({ ...usual(random, 0.1), shards: contentShards }),
     play: (stage) => {
-      const { cluster, checks, random, figure } = stage;
-      const content = new Content(cluster, contentShards, random.fork(1));
-      cluster.copies = content;
-      join(stage, [1]);
-      pass(stage, 2 * minuteMs);
-      join(stage, [2, 3]);
-      pass(stage, 4 * minuteMs);
-      join(stage, [4, 5]);
-      pass(stage, 4 * minuteMs);
-      const [first, second, third] = random.sample(5, 3).map((number) => `m${number + 1}`);
-      checks.cause();
-      for (const name of [first, second]) cluster.end(name ?? "", "crash");
-      pass(stage, 4 * minuteMs);
-      checks.cause();
-      const leaving = cluster.members.get(third ?? "");
-      if (leaving !== undefined) leaving.hosting = "draining";
-      pass(stage, 4 * minuteMs);
-      cluster.end(third ?? "", "leave");
-      checks.cause();
-      pass(stage, 4 * minuteMs);
-      content.quiet();
-      pass(stage, 3 * minuteMs);
-      checks.isWhole();
-      for (const fault of content.faults()) checks.fail(fault);
-      figure("flows at the end", String(content.flows));
-      figure("messages, of which were lost", `${content.published}, ${content.lost}`);
-      figure("copies made from another, built anew", `${content.handedOver}, ${content.rebuilt}`);
+      const { buckets } = playContent(stage, { changesBuckets: true });
+      if (buckets.settled < settledMin)
+        stage.checks.fail(`only ${buckets.settled} changes of buckets came to their end`);
+      for (const [address, { before }] of buckets.layouts)
+        if (before !== undefined) stage.checks.fail(`${address} does not settle`);
+      stage.figure("changes of buckets", String(buckets.settled));
+    },
+  },
+  {
+    name: "questions",
+    about:
+      "the same, with a stream that loses nothing: of no flow that lives is said that it has ended, or that there is none",
+    wanted: (random) => ({ ...usual(random, 0.1), shards: contentShards }),
+    play: (stage) => {
+      const { buckets, questions } = playContent(stage, { changesBuckets: true, lossOfEvents: 0 });
+      for (const fault of questions.faults) stage.checks.fail(fault);
+      const { owned, unknown } = questions.answered;
+      if (owned < ownedMin) stage.checks.fail(`only ${owned} questions were answered`);
+      stage.figure("changes of buckets", String(buckets.settled));
+      stage.figure("answers: owned, unknown", `${owned}, ${unknown}`);
     },
   },
 ];
+
+/** Members come, crash and go, while flows come and go. */
+function playContent(stage: Stage, options: Partial<ContentOptions>): Content {
+  const { cluster, checks, random, figure } = stage;
+  const content = new Content(cluster, contentShards, random.fork(1), options);
+  cluster.copies = content;
+  join(stage, [1]);
+  pass(stage, 2 * minuteMs);
+  join(stage, [2, 3]);
+  pass(stage, 4 * minuteMs);
+  join(stage, [4, 5]);
+  pass(stage, 4 * minuteMs);
+  const [first, second, third] = random.sample(5, 3).map((number) => `m${number + 1}`);
+  checks.cause();
+  for (const name of [first, second]) cluster.end(name ?? "", "crash");
+  pass(stage, 4 * minuteMs);
+  checks.cause();
+  const leaving = cluster.members.get(third ?? "");
+  if (leaving !== undefined) leaving.hosting = "draining";
+  pass(stage, 4 * minuteMs);
+  cluster.end(third ?? "", "leave");
+  checks.cause();
+  pass(stage, 4 * minuteMs);
+  content.quiet();
+  pass(stage, 3 * minuteMs);
+  checks.isWhole();
+  for (const fault of content.faults()) checks.fail(fault);
+  figure("flows at the end", String(content.flows));
+  figure("messages, of which were lost", `${content.published}, ${content.lost}`);
+  figure("copies made from another, built anew", `${content.handedOver}, ${content.rebuilt}`);
+  return content;
+}
 
 function grow(stage: Stage): void {
   const { cluster, checks, random } = stage;

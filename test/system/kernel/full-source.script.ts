@@ -1,12 +1,14 @@
 /**
  * S's agent as far as it publishes its flows, and its host's sockets: as a server's end, or as a client's.
  */
+
 import { randomBytes } from "node:crypto";
 import { FlowObserver } from "../../../services/agent/flow-observer.ts";
 import { HostListings } from "../../../services/agent/host-listings.ts";
 import { FlowPublisher } from "../../../src/bus/flow-publisher.ts";
 import type { IpAddress } from "../../../src/flow/address.ts";
 import { flowStreamName, flowSubject } from "../../../src/flow/events.ts";
+import { Layouts } from "../../../src/placement/layouts.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { decodeFlowEventBatch } from "../../../src/rpc/flow-event-codec.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
@@ -52,15 +54,17 @@ const calls = {
     using listings = new HostListings((error) => {
       throw error;
     });
+    const layouts = new Layouts(shards);
     await using publisher = new FlowPublisher({
       bus,
       instance: "vm-a",
       shards,
+      layouts,
       boot: randomBytes(16),
       onSnapshotNeeded: () => undefined,
       onError: () => undefined,
     });
-    const parts = { instance: "vm-a", shards, listings, sink: publisher, clock: systemClock, log: quietLog };
+    const parts = { instance: "vm-a", shards, layouts, listings, sink: publisher, clock: systemClock, log: quietLog };
     const observer = new FlowObserver(parts);
     const state = agentState([{ ...plain, private: own }], []);
     if (wasKnown) {

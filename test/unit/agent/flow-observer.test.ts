@@ -9,6 +9,7 @@ import type { Flow } from "../../../src/flow/flow.ts";
 import type { ConntrackRecord, ConntrackTcpState } from "../../../src/flow/observe.ts";
 import type { TcpSocket } from "../../../src/kernel/sock-diag-codec.ts";
 import type { Follow } from "../../../src/node/state.ts";
+import { Layouts } from "../../../src/placement/layouts.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
 import { agentState, ip, plain } from "../dataplane/agent-states.ts";
@@ -57,12 +58,19 @@ class Rig {
   readonly snapshots: { address?: IpAddress; shard?: number; flows: number }[] = [];
   readonly forwards: { shard: number; forwards: readonly Forward[] }[] = [];
   spokenFor: number[] = [];
+  readonly layouts = new Layouts(shards);
+  readonly adopted: string[] = [];
   readonly observer = new FlowObserver({
     instance: "vm-a",
     shards,
+    layouts: this.layouts,
     listings: { walk: (local, visitor) => this.walk(local, visitor) },
     sink: {
       change: (flow: Flow) => this.told.push(`${flow.key.peerPort} ${flow.state}`),
+      adopt: async (address, layout) => {
+        this.adopted.push(`${address} ${layout.buckets}`);
+        this.layouts.take(address, layout);
+      },
       snapshot: async (address, flows) => {
         this.snapshots.push({ address, flows: [...flows].length });
         return [{ shard: 1, sequence: 9n }];
@@ -278,6 +286,32 @@ describe("the agent's flow observer", () => {
     expect(rig.observer.opened(publicAddress)).toBe(2);
     rig.observer.watch(agentState([{ ...plain, private: own, generation: 8n }], []));
     expect(rig.observer.opened(publicAddress)).toBe(0);
+  });
+
+  test("goes by a layout whose flows are to move only when its mark has told the shards that have them (K3)", async () => {
+    await rig.start();
+    const layout = { buckets: 2, generation: 1, before: 1 };
+    const next = (shard + 1) % shards;
+    rig.observer.watch(agentState([{ ...plain, private: own, layout }], []));
+    expect(rig.layouts.shardsOf(publicAddress)).toEqual([shard]);
+    await rig.observer.mark({ id: "layout", address: publicAddress, snapshot: true });
+    expect(rig.adopted).toEqual([`${publicAddress} 2`]);
+    expect(rig.spokenFor.toSorted()).toEqual([shard, next].toSorted());
+    const ports = [1, 2, 3, 4, 5, 6, 7, 8];
+    rig.observer.onConnections(ports.map((port) => record(port, "ESTABLISHED")));
+    const counts = [shard, next].map((of) => rig.observer.digestOf(of).flows);
+    expect(counts.reduce((sum, count) => sum + count)).toBe(ports.length);
+    expect(counts.every((count) => count > 0)).toBe(true);
+    rig.observer.watch(agentState([{ ...plain, private: own, layout: { buckets: 2, generation: 1 } }], []));
+    await rig.observer.mark({ id: "again", address: publicAddress, snapshot: false });
+    expect(rig.adopted).toHaveLength(1);
+  });
+
+  test("goes by a layout of which nothing moves at once, and never back (K5)", async () => {
+    rig.observer.watch(agentState([{ ...plain, private: own, layout: { buckets: 3, generation: 2 } }], []));
+    expect(rig.layouts.shardsOf(publicAddress)).toHaveLength(3);
+    rig.observer.watch(steady);
+    expect(rig.layouts.shardsOf(publicAddress)).toHaveLength(3);
   });
 
   test("does not take a channel's proofs for connections", () => {

@@ -46,7 +46,40 @@ describe("an epoch record", () => {
     expect(decodeEpoch(7n, encodeEpoch(assignment, "w"), 32)).toEqual({ ok: true, value: assignment });
   });
 
+  test("names addresses with several buckets, as an operator may do by hand", () => {
+    const buckets = { "203.0.113.10": { buckets: 2, generation: 3, before: 1 } };
+    const layouts = new Map([["203.0.113.10", { buckets: 2, generation: 3, before: 1 }]]);
+    const decoded = read({ ...byHand, buckets });
+    expect(decoded).toMatchObject({ ok: true, value: { layouts } });
+    if (decoded.ok) expect(decodeEpoch(2n, encodeEpoch(decoded.value, "w"), 2)).toEqual(decoded);
+  });
+
   test.each<[string, unknown, string]>([
+    [
+      "with buckets of what is no address",
+      { ...byHand, buckets: { x: { buckets: 1, generation: 1 } } },
+      "canonical form",
+    ],
+    [
+      "with an address in another form than the one in which it is compared",
+      { ...byHand, buckets: { "2001:DB8::1": { buckets: 1, generation: 1 } } },
+      "canonical form",
+    ],
+    [
+      "with more buckets than shards",
+      { ...byHand, buckets: { "203.0.113.10": { buckets: 3, generation: 1 } } },
+      "buckets.203.0.113.10: expected at most 2",
+    ],
+    [
+      "with no bucket before",
+      { ...byHand, buckets: { "203.0.113.10": { buckets: 2, generation: 1, before: 0 } } },
+      "buckets.203.0.113.10.before",
+    ],
+    [
+      "with a layout of no generation",
+      { ...byHand, buckets: { "203.0.113.10": { buckets: 2 } } },
+      "buckets.203.0.113.10.generation",
+    ],
     ["that is not JSON", "{", "not JSON"],
     ["of another number than its key", { ...byHand, epoch: 3 }, "epoch: expected 2"],
     ["without members", { ...byHand, members: [] }, "members"],

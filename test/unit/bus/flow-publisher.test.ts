@@ -9,7 +9,9 @@ import {
   resyncAllSubject,
   resyncSubject,
 } from "../../../src/flow/events.ts";
+import type { Flow } from "../../../src/flow/flow.ts";
 import { defaultFlushLimits } from "../../../src/flow/flush-window.ts";
+import { Layouts } from "../../../src/placement/layouts.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { decodeFlowEventBatch } from "../../../src/rpc/flow-event-codec.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
@@ -20,6 +22,7 @@ import { flowStream, memoryBus } from "../../support/tracker.ts";
 
 const shards = 32;
 const shard = shardOf(publicAddress, shards);
+const place = { address: publicAddress, buckets: 1, generation: 0, bucket: 0 };
 const slow = { ...defaultFlushLimits, windowMinMs: 60_000, windowMaxMs: 60_000 };
 const bootBytes = Buffer.alloc(16, 0xab);
 
@@ -95,10 +98,42 @@ describe("the publisher of flow events", () => {
     const positions = await publisher.snapshot(publicAddress, [flowOf(1, "vm-a"), elsewhere]);
     expect(positions).toEqual([{ shard, sequence: 3n }]);
     expect((await read(3)).map(({ body }) => body)).toEqual([
-      { kind: "snapshot-begin", snapshot: 1n, addresses: [publicAddress] },
+      { kind: "snapshot-begin", snapshot: 1n, addresses: [publicAddress], places: [place] },
       { kind: "snapshot-page", snapshot: 1n, rows: [rowOf(1)] },
       { kind: "snapshot-end", snapshot: 1n, flows: 1 },
     ]);
+  });
+
+  test("tells the shards that have flows of it before any other, and these let go last (K3, K4)", async () => {
+    const layouts = new Layouts(shards);
+    start({ layouts });
+    const layout = { buckets: 4, generation: 1, before: 1 };
+    const flows = Array.from({ length: 40 }, (_, port) => flowOf(port, "vm-a"));
+    publisher.change(flows[0] as Flow);
+    const adopting = publisher.adopt(publicAddress, layout);
+    publisher.change(flows[1] as Flow);
+    await adopting;
+    for (const flow of flows) publisher.change(flow);
+    const positions = await publisher.snapshot(publicAddress, flows);
+    expect(positions.map((position) => position.shard)).toEqual(
+      [1, 2, 3, 0].map((bucket) => (shard + bucket) % shards),
+    );
+    expect(positions.slice(0, 3).every(({ sequence }) => sequence < (positions[3]?.sequence ?? 0n))).toBe(true);
+    const told: FlowEventBatch[] = [];
+    for (let sequence = 1n; sequence <= (positions[3]?.sequence ?? 0n); sequence++) {
+      const batch = decodeFlowEventBatch(
+        (await bus.messageAt(flowStreamName, sequence, signal))?.data ?? Buffer.alloc(0),
+      );
+      if (batch.ok) told.push(unpacked(batch.value));
+    }
+    const first = told.findIndex((batch) => batch.shard !== shard);
+    expect(told.slice(0, first).map(({ body }) => body.kind)).toContain("places");
+    const pages = told.flatMap(({ shard: of, body }) =>
+      body.kind === "snapshot-page" ? body.rows.map(({ key }) => [key.peerPort, of, layouts.shardOf(key)]) : [],
+    );
+    expect(pages.map(([port]) => port).sort((a = 0, b = 0) => a - b)).toEqual(flows.map(({ key }) => key.peerPort));
+    for (const [, of, wanted] of pages) expect(of).toBe(wanted);
+    expect((await publisher.barrier("all", publicAddress)).length).toBe(4);
   });
 
   test("never waits while the bus is away, and publishes everything in order once it is back (E6)", async () => {

@@ -95,6 +95,10 @@ describe("changes of the inventory", () => {
     expect((await baton(["cluster", "begin-anew"], on.env)).out).toBe("gw1, vm-a: no longer held back\n");
     const moved = await baton(["cluster", "move", "7", "--to", "tracker2", "--json"], on.env);
     expect(moved.out).toBe('{"shard":7,"primary":"tracker2","epoch":2}\n');
+    const relaid = await baton(["cluster", "buckets", address, "4", "--json"], on.env);
+    expect(relaid.out).toBe(`{"address":"${address}","buckets":4,"generation":2,"epoch":3}\n`);
+    const waited = await baton(["cluster", "buckets", address, "1", "--wait"], on.env);
+    expect(waited.out).toBe(`${address} has one bucket from epoch 3 on\n`);
     expect(on.cluster.asked.map(({ method }) => method)).toEqual([
       "addAddress",
       "removeAddress",
@@ -102,6 +106,13 @@ describe("changes of the inventory", () => {
       "removeGateway",
       "beginAnew",
       "moveShard",
+      "setBuckets",
+      "setBuckets",
+      "listShards",
+    ]);
+    expect(on.cluster.requests("setBuckets")).toMatchObject([
+      { address, buckets: 4 },
+      { address, buckets: 1 },
     ]);
     expect(on.cluster.requests("addAddress")).toMatchObject([{ requestedBy: expect.stringMatching(/^tester@/) }]);
   });

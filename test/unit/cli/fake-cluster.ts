@@ -6,7 +6,7 @@ import { InventoryServiceService } from "../../../src/gen/baton/v1/inventory.ts"
 import { type CreateRemapRequest, RemapServiceService } from "../../../src/gen/baton/v1/remap.ts";
 import { type ListFlowsRequest, TrackerServiceService } from "../../../src/gen/baton/v1/tracker.ts";
 import type { Remap } from "../../../src/remap/remap.ts";
-import { memberToProto, shardToProto } from "../../../src/rpc/cluster-codec.ts";
+import { addressShardsToProto, memberToProto, shardToProto } from "../../../src/rpc/cluster-codec.ts";
 import type { DetailedError } from "../../../src/rpc/errors.ts";
 import { flowToProto } from "../../../src/rpc/flow-codec.ts";
 import { type CallContext, Refusal, type Reply, streamHandler, unaryHandler } from "../../../src/rpc/handler.ts";
@@ -175,10 +175,18 @@ function clusterMethods(unary: Unary) {
     state: "serving" as const,
     pinned: false,
   };
+  const split = { address: ip("203.0.113.10"), layout: { buckets: 2, generation: 1 }, shards: [0, 1] };
   return {
     listMembers: unary("listMembers", () => ({ members: [memberToProto(member)] })),
-    listShards: unary("listShards", () => ({ shards: [shardToProto(shard)] })),
+    listShards: unary("listShards", () => ({
+      shards: [shardToProto(shard)],
+      addresses: [addressShardsToProto(split)],
+    })),
     moveShard: unary("moveShard", () => ({ epoch: 2n })),
+    setBuckets: unary("setBuckets", ({ buckets }: { buckets: number }) => ({
+      epoch: 3n,
+      layout: { buckets, generation: 2, before: 1 },
+    })),
   };
 }
 

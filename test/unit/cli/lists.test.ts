@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { memberJson, memberTable, shardJson, shardTable } from "../../../services/cli/render/cluster.ts";
+import { bucketTable, memberJson, memberTable, shardJson, shardTable } from "../../../services/cli/render/cluster.ts";
 import { checkJson, checkTable } from "../../../services/cli/render/doctor.ts";
 import { flowJson, flowTable } from "../../../services/cli/render/flows.ts";
 import {
@@ -163,10 +163,34 @@ describe("the cluster", () => {
       '{"name":"tracker1","roles":["tracker"],"address":"10.77.0.31:7946","state":"suspect","load":0.25}',
     );
     expect(JSON.stringify(memberJson({ ...member, hosting: "ready" }))).toContain('"load":0.25,"hosting":"ready"}');
-    expect(JSON.stringify([shardJson(shard), shardJson({ ...shard, standby: "tracker2" })])).toBe(
+    expect(JSON.stringify([shardJson(shard, []), shardJson({ ...shard, standby: "tracker2" }, [])])).toBe(
       '[{"shard":7,"primary":"tracker1","standby":null,"epoch":2,"lag":0,"flows":12000,"complete":true,"state":"serving","pinned":false},' +
         '{"shard":7,"primary":"tracker1","standby":"tracker2","epoch":2,"lag":0,"flows":12000,"complete":true,"state":"serving","pinned":false}]',
     );
+  });
+});
+
+describe("addresses with several buckets", () => {
+  const address = ip("203.0.113.10");
+  const settled = { address, layout: { buckets: 2, generation: 3 }, shards: [31, 0] };
+  const moving = { address: ip("203.0.113.11"), layout: { buckets: 1, generation: 2, before: 2 }, shards: [4, 5] };
+
+  it("stand below the shards, where there are any", () => {
+    expect(bucketTable([])).toEqual([]);
+    expect(text(bucketTable([settled, moving]))).toMatchInlineSnapshot(`
+      "
+
+      ADDRESS       BUCKETS  SHARDS
+      203.0.113.10        2  0 31
+      203.0.113.11        1  4 5     flows move, from 2
+      "
+    `);
+  });
+
+  it("are named with each of their shards", () => {
+    const shard = { shard: 4, primary: "t1", epoch: 2n, lag: 0, flows: 1, complete: true, pinned: false } as const;
+    const json = shardJson({ ...shard, state: "serving" }, [settled, moving]);
+    expect(json).toMatchObject({ addresses: [{ address: "203.0.113.11", buckets: 1, generation: 2, before: 2 }] });
   });
 });
 

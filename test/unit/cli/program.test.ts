@@ -51,6 +51,7 @@ describe("the command tree", () => {
       "baton cluster begin-anew",
       "baton cluster shards",
       "baton cluster move",
+      "baton cluster buckets",
       "baton doctor",
       "baton completion",
       "baton agent",

@@ -1,14 +1,23 @@
 import { describe, expect, test } from "vitest";
 import type { FlowEvent } from "../../../src/flow/events.ts";
 import { FlowSequencer, type SequencerOptions, snapshotsMax } from "../../../src/flow/sequencer.ts";
+import { Layouts } from "../../../src/placement/layouts.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
 import { keyOf, publicAddress, rowOf } from "../../support/flows.ts";
 
 const shards = 32;
 const shard = shardOf(publicAddress, shards);
+const place = { address: publicAddress, buckets: 1, generation: 0, bucket: 0 };
 
 function sequencer(more: Partial<SequencerOptions> = {}): FlowSequencer {
-  return new FlowSequencer({ instance: "vm-a", boot: "b".repeat(32), shards, rowsMax: 3, bufferedMax: 10, ...more });
+  return new FlowSequencer({
+    instance: "vm-a",
+    boot: "b".repeat(32),
+    layouts: new Layouts(shards),
+    rowsMax: 3,
+    bufferedMax: 10,
+    ...more,
+  });
 }
 
 function takeAll(from: FlowSequencer): { sequence: bigint; body: FlowEvent; ticket: number | undefined }[] {
@@ -110,7 +119,7 @@ describe("the sequencer", () => {
     expect(taken.map(({ sequence }) => sequence)).toEqual([1n, 2n, 3n, 4n, 5n, 6n]);
     expect(taken.map(({ body }) => body)).toEqual([
       { kind: "changes", rows: [rowOf(9)], coalesced: [] },
-      { kind: "snapshot-begin", snapshot: 1n, addresses: [publicAddress] },
+      { kind: "snapshot-begin", snapshot: 1n, addresses: [publicAddress], places: [place] },
       { kind: "snapshot-page", snapshot: 1n, rows: [rowOf(1), rowOf(2), rowOf(3)] },
       { kind: "snapshot-page", snapshot: 1n, rows: [rowOf(4)] },
       { kind: "snapshot-end", snapshot: 1n, flows: 4 },

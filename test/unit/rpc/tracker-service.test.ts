@@ -365,7 +365,7 @@ describe("trackers asked through their client", () => {
   const rewatch = async (after: WatchFlowsRequest["after"]) => {
     const raw = dial(TrackerServiceClient, `unix:${join(directory.path, primary())}`);
     const stop = new AbortController();
-    const request = { address: publicAddress, owner: "", after, atLeast: [] };
+    const request = { address: publicAddress, owner: "", after, atLeast: [], of: undefined };
     const pages = serverStream(raw, "watchFlows", request, { signal: stop.signal });
     const first = await pages.next();
     stop.abort();
@@ -424,9 +424,23 @@ describe("trackers asked through their client", () => {
     [
       "look-up",
       (raw) =>
-        unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 6 }], atLeast: [], columns: undefined }, bounds),
+        unary(
+          raw,
+          "lookupFlows",
+          { keys: [{ ...keyOf(1), protocol: 6 }], atLeast: [], layouts: [], columns: undefined },
+          bounds,
+        ),
     ],
-    ["count", (raw) => unary(raw, "countFlows", { address: publicAddress, atLeast: [], shards: [] }, bounds)],
+    [
+      "count",
+      (raw) =>
+        unary(
+          raw,
+          "countFlows",
+          { address: publicAddress, atLeast: [], shards: [], of: undefined, buckets: 0 },
+          bounds,
+        ),
+    ],
     ["barrier", (raw) => unary(raw, "barrier", { positions: [{ shard, sequence: 1n }] }, bounds)],
     [
       "list",
@@ -434,14 +448,19 @@ describe("trackers asked through their client", () => {
         serverStream(
           raw,
           "listFlows",
-          { address: publicAddress, owner: "", peer: "", limit: 0, atLeast: [] },
+          { address: publicAddress, owner: "", peer: "", limit: 0, atLeast: [], of: undefined },
           bounds,
         ).next(),
     ],
     [
       "watch",
       (raw) =>
-        serverStream(raw, "watchFlows", { address: publicAddress, owner: "", after: [], atLeast: [] }, bounds).next(),
+        serverStream(
+          raw,
+          "watchFlows",
+          { address: publicAddress, owner: "", after: [], atLeast: [], of: undefined },
+          bounds,
+        ).next(),
     ],
   ])("refuse a %s in a shard that another tracker holds, with the epoch that says so (L3)", async (_, ask) => {
     await stopTracker("tracker1");
@@ -497,13 +516,18 @@ describe("trackers asked through their client", () => {
   test.each<[string, (raw: TrackerServiceClient) => Promise<unknown>, string]>([
     [
       "an address that is none",
-      (raw) => unary(raw, "countFlows", { address: "x", atLeast: [], shards: [] }, bounds),
+      (raw) => unary(raw, "countFlows", { address: "x", atLeast: [], shards: [], of: undefined, buckets: 0 }, bounds),
       "INVALID_ARGUMENT",
     ],
     [
       "a key without a protocol",
       (raw) =>
-        unary(raw, "lookupFlows", { keys: [{ ...keyOf(1), protocol: 0 }], atLeast: [], columns: undefined }, bounds),
+        unary(
+          raw,
+          "lookupFlows",
+          { keys: [{ ...keyOf(1), protocol: 0 }], atLeast: [], layouts: [], columns: undefined },
+          bounds,
+        ),
       "INVALID_ARGUMENT",
     ],
     [
@@ -517,7 +541,7 @@ describe("trackers asked through their client", () => {
         unary(
           raw,
           "lookupFlows",
-          { keys: Array(10_001).fill({ ...keyOf(1), protocol: 6 }), atLeast: [], columns: undefined },
+          { keys: Array(10_001).fill({ ...keyOf(1), protocol: 6 }), atLeast: [], layouts: [], columns: undefined },
           bounds,
         ),
       "INVALID_ARGUMENT",

@@ -99,14 +99,27 @@ describe("a copy of a shard", () => {
   });
 
   test("remembers a snapshot that was under way", async () => {
+    const here = { address: publicAddress, buckets: 1, generation: 0, bucket: 0 };
     const first = start();
     await speaker.say(changes(rowOf(1), rowOf(2)));
-    await speaker.say({ kind: "snapshot-begin", snapshot: 1n, addresses: [publicAddress] });
+    await speaker.say({ kind: "snapshot-begin", snapshot: 1n, addresses: [publicAddress], places: [here] });
     await first.reached(await speaker.say({ kind: "snapshot-page", snapshot: 1n, rows: [rowOf(2)] }), signal);
     await end();
     const second = start();
     await second.reached(await speaker.say({ kind: "snapshot-end", snapshot: 1n, flows: 1 }), signal);
     expect([1, 2].map((port) => second.table.find(keyOf(port)).kind)).toEqual(["closed", "owned"]);
+  });
+
+  test("remembers which flows of an address belong to it (K3)", async () => {
+    const place = { address: publicAddress, buckets: 3, generation: 2 };
+    const first = start();
+    await speaker.say(changes(rowOf(1)));
+    await first.reached(await speaker.say({ kind: "places", places: [place] }), signal);
+    await end();
+    const second = start();
+    await second.reached(await speaker.say({ kind: "tick" }), signal);
+    expect(second.table.placeOf(publicAddress)).toEqual({ buckets: 3, generation: 2 });
+    expect([1, 2].map((port) => second.table.find(keyOf(port)).kind)).toEqual(["owned", "elsewhere"]);
   });
 
   test("waits for a position until the caller gives up", async () => {
@@ -136,7 +149,7 @@ describe("a copy of a shard", () => {
     expect(replica.complete).toBe(false);
     await until(() => asked.length > 0, "a request");
     expect(asked[0]).toEqual({ ok: true, value: { shard: 0, reason: "messages are missing" } });
-    await speaker.say({ kind: "snapshot-begin", snapshot: 1n, addresses: [] });
+    await speaker.say({ kind: "snapshot-begin", snapshot: 1n, addresses: [], places: [] });
     await replica.reached(await speaker.say({ kind: "snapshot-end", snapshot: 1n, flows: 0 }), signal);
     expect(replica.complete).toBe(true);
     expect(replica.table.find(keyOf(1)).kind).toBe("closed");
@@ -164,7 +177,7 @@ describe("a copy of a shard", () => {
     expect([1, 2, 3].map((port) => replica.table.find(keyOf(port)).kind)).toEqual(["absent", "absent", "owned"]);
     await until(() => asked.length > 0, "a request to all");
     nowMs += 1;
-    await speaker.say({ kind: "snapshot-begin", snapshot: 1n, addresses: [] });
+    await speaker.say({ kind: "snapshot-begin", snapshot: 1n, addresses: [], places: [] });
     await speaker.say({ kind: "snapshot-page", snapshot: 1n, rows: [rowOf(2), rowOf(3)] });
     await speaker.say({ kind: "snapshot-end", snapshot: 1n, flows: 2 });
     await until(() => replica.complete, "the shard to be complete");
@@ -188,7 +201,12 @@ describe("a copy of a shard", () => {
     const replica = start();
     await replica.reached(await speaker.say(changes(rowOf(1))), signal);
     let resets = 0;
-    using _feed = replica.subscribe({ changed: () => {}, reset: () => void resets++, moved: () => {} });
+    using _feed = replica.subscribe({
+      changed: () => {},
+      reset: () => void resets++,
+      moved: () => {},
+      relaid: () => {},
+    });
     bus.setConnected(false);
     bus.deleteStream(flowStreamName);
     bus.setConnected(true);
@@ -204,7 +222,12 @@ describe("a copy of a shard", () => {
     const replica = start();
     let resets = 0;
     await until(() => replica.status().lag === 0, "the replica to follow");
-    using _feed = replica.subscribe({ changed: () => {}, reset: () => void resets++, moved: () => {} });
+    using _feed = replica.subscribe({
+      changed: () => {},
+      reset: () => void resets++,
+      moved: () => {},
+      relaid: () => {},
+    });
     bus.setConnected(false);
     await until(() => replica.status().lag === undefined, "the replica to notice");
     bus.setConnected(true);
@@ -237,6 +260,7 @@ describe("a copy of a shard", () => {
       changed: (flows) => void seen.push([...flows]),
       reset: () => {},
       moved: () => {},
+      relaid: () => {},
     });
     await speaker.say(changes(rowOf(1)));
     await speaker.say({ kind: "tick" });

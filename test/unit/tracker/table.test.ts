@@ -12,6 +12,7 @@ const begin = (snapshot: bigint, ...addresses: (typeof other)[]): FlowEvent => (
   kind: "snapshot-begin",
   snapshot,
   addresses,
+  places: [],
 });
 const page = (snapshot: bigint, ...rows: ReturnType<typeof rowOf>[]): FlowEvent => ({
   kind: "snapshot-page",

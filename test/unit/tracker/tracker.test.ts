@@ -212,7 +212,7 @@ describe("a tracker", { timeout: 30_000 }, () => {
     await until(() => t1.phase(0) === "serving", "t1 to serve");
     let moved = 0;
     const replica = t1.tracker.replica(0);
-    replica?.subscribe({ changed: () => {}, reset: () => {}, moved: () => void moved++ });
+    replica?.subscribe({ changed: () => {}, reset: () => {}, moved: () => void moved++, relaid: () => undefined });
     const reached = replica?.reached(1_000n, signal);
     await start("t2", second, first);
     t1.tracker.adopt(second, [first]);

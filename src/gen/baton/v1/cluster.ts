@@ -18,6 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { BucketLayout } from "./flow.ts";
 
 /**
  * The cluster's own state.
@@ -59,6 +60,8 @@ import {
  *   shard-joining, shard-tailing, shard-serving, shard-leaving, shard-gone   where the copy of "tracker" is in its life
  *   shard-move      an operator, "by", has moved the primary "to" a tracker, pinned
  *   shard-unpin     an operator, "by", lets it be moved again
+ *   address-buckets an operator, "by", has given "address" so many "buckets", in "generation"; without "shard"
+ *   address-settled its flows all lie there now; "address", "buckets", "generation", "by" the coordinator, without "shard"
  *   shard-placed    the coordinator "by" has placed a copy anew; "from" or "to" is left out where it is nobody
  *
  * These are told best effort: who has to know asks ListShards.
@@ -175,6 +178,18 @@ export interface ListShardsRequest {
 
 export interface ListShardsResponse {
   shards: Shard[];
+  /** Of addresses with more than one bucket, and of those whose number of buckets is being changed. */
+  addresses: AddressShards[];
+}
+
+/** Where the flows of an address lie. */
+export interface AddressShards {
+  address: string;
+  layout:
+    | BucketLayout
+    | undefined;
+  /** Those of `before` included. */
+  shards: number[];
 }
 
 /**
@@ -191,6 +206,22 @@ export interface MoveShardRequest {
 
 export interface MoveShardResponse {
   epoch: bigint;
+}
+
+/**
+ * The next epoch, in which the address has so many buckets. The answer comes when the epoch is stored; its flows follow, and
+ * are found in both places until then. Refused with ERROR_CODE_NOTHING_TO_MOVE while an earlier change of the address goes on.
+ */
+export interface SetBucketsRequest {
+  address: string;
+  /** 1 to 64, and at most as many as there are shards. */
+  buckets: number;
+  requestedBy: string;
+}
+
+export interface SetBucketsResponse {
+  epoch: bigint;
+  layout: BucketLayout | undefined;
 }
 
 function createBaseMember(): Member {
@@ -732,13 +763,16 @@ export const ListShardsRequest: MessageFns<ListShardsRequest> = {
 };
 
 function createBaseListShardsResponse(): ListShardsResponse {
-  return { shards: [] };
+  return { shards: [], addresses: [] };
 }
 
 export const ListShardsResponse: MessageFns<ListShardsResponse> = {
   encode(message: ListShardsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.shards) {
       Shard.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.addresses) {
+      AddressShards.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -764,6 +798,14 @@ export const ListShardsResponse: MessageFns<ListShardsResponse> = {
             message.shards.push(Shard.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.addresses.push(AddressShards.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -777,13 +819,21 @@ export const ListShardsResponse: MessageFns<ListShardsResponse> = {
   },
 
   fromJSON(object: any): ListShardsResponse {
-    return { shards: globalThis.Array.isArray(object?.shards) ? object.shards.map((e: any) => Shard.fromJSON(e)) : [] };
+    return {
+      shards: globalThis.Array.isArray(object?.shards) ? object.shards.map((e: any) => Shard.fromJSON(e)) : [],
+      addresses: globalThis.Array.isArray(object?.addresses)
+        ? object.addresses.map((e: any) => AddressShards.fromJSON(e))
+        : [],
+    };
   },
 
   toJSON(message: ListShardsResponse): unknown {
     const obj: any = {};
     if (message.shards?.length) {
       obj.shards = message.shards.map((e) => Shard.toJSON(e));
+    }
+    if (message.addresses?.length) {
+      obj.addresses = message.addresses.map((e) => AddressShards.toJSON(e));
     }
     return obj;
   },
@@ -794,6 +844,124 @@ export const ListShardsResponse: MessageFns<ListShardsResponse> = {
   fromPartial<I extends Exact<DeepPartial<ListShardsResponse>, I>>(object: I): ListShardsResponse {
     const message = createBaseListShardsResponse();
     message.shards = object.shards?.map((e) => Shard.fromPartial(e)) || [];
+    message.addresses = object.addresses?.map((e) => AddressShards.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAddressShards(): AddressShards {
+  return { address: "", layout: undefined, shards: [] };
+}
+
+export const AddressShards: MessageFns<AddressShards> = {
+  encode(message: AddressShards, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.layout !== undefined) {
+      BucketLayout.encode(message.layout, writer.uint32(18).fork()).join();
+    }
+    if (message.shards.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.shards) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddressShards {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddressShards();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.layout = BucketLayout.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.shards.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.shards.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AddressShards {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      layout: isSet(object.layout) ? BucketLayout.fromJSON(object.layout) : undefined,
+      shards: globalThis.Array.isArray(object?.shards) ? object.shards.map((e: any) => globalThis.Number(e)) : [],
+    };
+  },
+
+  toJSON(message: AddressShards): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.layout !== undefined) {
+      obj.layout = BucketLayout.toJSON(message.layout);
+    }
+    if (message.shards?.length) {
+      obj.shards = message.shards.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AddressShards>, I>>(base?: I): AddressShards {
+    return AddressShards.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AddressShards>, I>>(object: I): AddressShards {
+    const message = createBaseAddressShards();
+    message.address = object.address ?? "";
+    message.layout = (object.layout !== undefined && object.layout !== null)
+      ? BucketLayout.fromPartial(object.layout)
+      : undefined;
+    message.shards = object.shards?.map((e) => e) || [];
     return message;
   },
 };
@@ -989,6 +1157,201 @@ export const MoveShardResponse: MessageFns<MoveShardResponse> = {
   },
 };
 
+function createBaseSetBucketsRequest(): SetBucketsRequest {
+  return { address: "", buckets: 0, requestedBy: "" };
+}
+
+export const SetBucketsRequest: MessageFns<SetBucketsRequest> = {
+  encode(message: SetBucketsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.buckets !== 0) {
+      writer.uint32(16).uint32(message.buckets);
+    }
+    if (message.requestedBy !== "") {
+      writer.uint32(26).string(message.requestedBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetBucketsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetBucketsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.buckets = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestedBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetBucketsRequest {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      buckets: isSet(object.buckets) ? globalThis.Number(object.buckets) : 0,
+      requestedBy: isSet(object.requestedBy)
+        ? globalThis.String(object.requestedBy)
+        : isSet(object.requested_by)
+        ? globalThis.String(object.requested_by)
+        : "",
+    };
+  },
+
+  toJSON(message: SetBucketsRequest): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.buckets !== 0) {
+      obj.buckets = Math.round(message.buckets);
+    }
+    if (message.requestedBy !== "") {
+      obj.requestedBy = message.requestedBy;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetBucketsRequest>, I>>(base?: I): SetBucketsRequest {
+    return SetBucketsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetBucketsRequest>, I>>(object: I): SetBucketsRequest {
+    const message = createBaseSetBucketsRequest();
+    message.address = object.address ?? "";
+    message.buckets = object.buckets ?? 0;
+    message.requestedBy = object.requestedBy ?? "";
+    return message;
+  },
+};
+
+function createBaseSetBucketsResponse(): SetBucketsResponse {
+  return { epoch: 0n, layout: undefined };
+}
+
+export const SetBucketsResponse: MessageFns<SetBucketsResponse> = {
+  encode(message: SetBucketsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.epoch);
+    }
+    if (message.layout !== undefined) {
+      BucketLayout.encode(message.layout, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetBucketsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetBucketsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.layout = BucketLayout.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SetBucketsResponse {
+    return {
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      layout: isSet(object.layout) ? BucketLayout.fromJSON(object.layout) : undefined,
+    };
+  },
+
+  toJSON(message: SetBucketsResponse): unknown {
+    const obj: any = {};
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.layout !== undefined) {
+      obj.layout = BucketLayout.toJSON(message.layout);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SetBucketsResponse>, I>>(base?: I): SetBucketsResponse {
+    return SetBucketsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetBucketsResponse>, I>>(object: I): SetBucketsResponse {
+    const message = createBaseSetBucketsResponse();
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.layout = (object.layout !== undefined && object.layout !== null)
+      ? BucketLayout.fromPartial(object.layout)
+      : undefined;
+    return message;
+  },
+};
+
 export type ClusterServiceService = typeof ClusterServiceService;
 export const ClusterServiceService = {
   listMembers: {
@@ -1018,12 +1381,22 @@ export const ClusterServiceService = {
     responseSerialize: (value: MoveShardResponse): Buffer => Buffer.from(MoveShardResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): MoveShardResponse => MoveShardResponse.decode(value),
   },
+  setBuckets: {
+    path: "/baton.v1.ClusterService/SetBuckets" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetBucketsRequest): Buffer => Buffer.from(SetBucketsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetBucketsRequest => SetBucketsRequest.decode(value),
+    responseSerialize: (value: SetBucketsResponse): Buffer => Buffer.from(SetBucketsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetBucketsResponse => SetBucketsResponse.decode(value),
+  },
 } as const;
 
 export interface ClusterServiceServer extends UntypedServiceImplementation {
   listMembers: handleUnaryCall<ListMembersRequest, ListMembersResponse>;
   listShards: handleUnaryCall<ListShardsRequest, ListShardsResponse>;
   moveShard: handleUnaryCall<MoveShardRequest, MoveShardResponse>;
+  setBuckets: handleUnaryCall<SetBucketsRequest, SetBucketsResponse>;
 }
 
 export interface ClusterServiceClient extends Client {
@@ -1071,6 +1444,21 @@ export interface ClusterServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: MoveShardResponse) => void,
+  ): ClientUnaryCall;
+  setBuckets(
+    request: SetBucketsRequest,
+    callback: (error: ServiceError | null, response: SetBucketsResponse) => void,
+  ): ClientUnaryCall;
+  setBuckets(
+    request: SetBucketsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetBucketsResponse) => void,
+  ): ClientUnaryCall;
+  setBuckets(
+    request: SetBucketsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetBucketsResponse) => void,
   ): ClientUnaryCall;
 }
 

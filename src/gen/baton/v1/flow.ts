@@ -180,6 +180,7 @@ export interface FlowEventBatch {
     | { $case: "addressOwned"; value: AddressOwned }
     | { $case: "instanceGone"; value: InstanceGone }
     | { $case: "forwarding"; value: Forwarding }
+    | { $case: "places"; value: PlacesTold }
     | undefined;
 }
 
@@ -218,9 +219,49 @@ export interface FlowColumns {
  * of its flows in this shard. What a snapshot's pages do not name, and no later change has named, is gone when
  * SnapshotEnd is applied. Trackers ask for a snapshot of the shard on `baton.resync.<instance>`, or of every
  * instance on `baton.resync-all`, with {"shard": number, "reason": text}; nothing is stored there.
+ *
+ * Of an address in `places` a snapshot speaks only of the flows that belong to this shard. The sender's other flows here have
+ * moved, if no place of a higher generation was named in this shard before: they are told of elsewhere, and have not ended. Where
+ * one was, they stay.
  */
 export interface SnapshotBegin {
   snapshot: bigint;
+  /** Of FlowEventBatch.addresses, or without any of all of the sender's addresses. */
+  places: AddressPlace[];
+}
+
+/** From the sender's next change on, flows of these addresses are told of where they belong by these layouts. */
+export interface PlacesTold {
+  places: AddressPlace[];
+}
+
+/** Which of an address's flows belong to the shard, by the layout that the sender goes by. */
+export interface AddressPlace {
+  address: string;
+  buckets: number;
+  generation: number;
+  /** Which of them the shard is; absent: none, so that no flow belongs there. */
+  bucket?: number | undefined;
+}
+
+/**
+ * In which shards the flows of an address lie. With b buckets they are the b ones from the shard of the only bucket on,
+ * which is the 32-bit FNV-1a of the address modulo the number of shards. A flow's bucket is its slot modulo b; its slot, 0 to
+ * 63, is made of the hash that Digest speaks of: with its halves, f = high ^ low ^ (high >> 15) ^ (low >> 15), the
+ * lowest six bits of f ^ (f >> 6).
+ */
+export interface BucketLayout {
+  /** 1 to 64. */
+  buckets: number;
+  /** The higher one is the newer; 0: the address never had another than the default, which is one bucket. */
+  generation: number;
+  /** Buckets of the generation before, where flows may still be; 0: nothing is left there. */
+  before: number;
+}
+
+export interface AddressLayout {
+  address: string;
+  layout: BucketLayout | undefined;
 }
 
 export interface SnapshotPage {
@@ -640,6 +681,9 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
       case "forwarding":
         Forwarding.encode(message.body.value, writer.uint32(130).fork()).join();
         break;
+      case "places":
+        PlacesTold.encode(message.body.value, writer.uint32(138).fork()).join();
+        break;
     }
     return writer;
   },
@@ -785,6 +829,14 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
             message.body = { $case: "forwarding", value: Forwarding.decode(reader, reader.uint32()) };
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.body = { $case: "places", value: PlacesTold.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -837,6 +889,8 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
         ? { $case: "instanceGone", value: InstanceGone.fromJSON(object.instance_gone) }
         : isSet(object.forwarding)
         ? { $case: "forwarding", value: Forwarding.fromJSON(object.forwarding) }
+        : isSet(object.places)
+        ? { $case: "places", value: PlacesTold.fromJSON(object.places) }
         : undefined,
     };
   },
@@ -881,6 +935,8 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
       obj.instanceGone = InstanceGone.toJSON(message.body.value);
     } else if (message.body?.$case === "forwarding") {
       obj.forwarding = Forwarding.toJSON(message.body.value);
+    } else if (message.body?.$case === "places") {
+      obj.places = PlacesTold.toJSON(message.body.value);
     }
     return obj;
   },
@@ -954,6 +1010,12 @@ export const FlowEventBatch: MessageFns<FlowEventBatch> = {
       case "forwarding": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "forwarding", value: Forwarding.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "places": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "places", value: PlacesTold.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1291,7 +1353,7 @@ export const FlowColumns: MessageFns<FlowColumns> = {
 };
 
 function createBaseSnapshotBegin(): SnapshotBegin {
-  return { snapshot: 0n };
+  return { snapshot: 0n, places: [] };
 }
 
 export const SnapshotBegin: MessageFns<SnapshotBegin> = {
@@ -1301,6 +1363,9 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
         throw new globalThis.Error("value provided for field message.snapshot of type uint64 too large");
       }
       writer.uint32(8).uint64(message.snapshot);
+    }
+    for (const v of message.places) {
+      AddressPlace.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1326,6 +1391,14 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
             message.snapshot = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.places.push(AddressPlace.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1339,13 +1412,19 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
   },
 
   fromJSON(object: any): SnapshotBegin {
-    return { snapshot: isSet(object.snapshot) ? BigInt(object.snapshot) : 0n };
+    return {
+      snapshot: isSet(object.snapshot) ? BigInt(object.snapshot) : 0n,
+      places: globalThis.Array.isArray(object?.places) ? object.places.map((e: any) => AddressPlace.fromJSON(e)) : [],
+    };
   },
 
   toJSON(message: SnapshotBegin): unknown {
     const obj: any = {};
     if (message.snapshot !== 0n) {
       obj.snapshot = message.snapshot.toString();
+    }
+    if (message.places?.length) {
+      obj.places = message.places.map((e) => AddressPlace.toJSON(e));
     }
     return obj;
   },
@@ -1356,6 +1435,381 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
   fromPartial<I extends Exact<DeepPartial<SnapshotBegin>, I>>(object: I): SnapshotBegin {
     const message = createBaseSnapshotBegin();
     message.snapshot = (object.snapshot !== undefined && object.snapshot !== null) ? BigInt(object.snapshot) : 0n;
+    message.places = object.places?.map((e) => AddressPlace.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePlacesTold(): PlacesTold {
+  return { places: [] };
+}
+
+export const PlacesTold: MessageFns<PlacesTold> = {
+  encode(message: PlacesTold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.places) {
+      AddressPlace.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PlacesTold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacesTold();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.places.push(AddressPlace.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PlacesTold {
+    return {
+      places: globalThis.Array.isArray(object?.places) ? object.places.map((e: any) => AddressPlace.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: PlacesTold): unknown {
+    const obj: any = {};
+    if (message.places?.length) {
+      obj.places = message.places.map((e) => AddressPlace.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PlacesTold>, I>>(base?: I): PlacesTold {
+    return PlacesTold.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PlacesTold>, I>>(object: I): PlacesTold {
+    const message = createBasePlacesTold();
+    message.places = object.places?.map((e) => AddressPlace.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAddressPlace(): AddressPlace {
+  return { address: "", buckets: 0, generation: 0, bucket: undefined };
+}
+
+export const AddressPlace: MessageFns<AddressPlace> = {
+  encode(message: AddressPlace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.buckets !== 0) {
+      writer.uint32(16).uint32(message.buckets);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(24).uint32(message.generation);
+    }
+    if (message.bucket !== undefined) {
+      writer.uint32(32).uint32(message.bucket);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddressPlace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddressPlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.buckets = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.generation = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bucket = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AddressPlace {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      buckets: isSet(object.buckets) ? globalThis.Number(object.buckets) : 0,
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      bucket: isSet(object.bucket) ? globalThis.Number(object.bucket) : undefined,
+    };
+  },
+
+  toJSON(message: AddressPlace): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.buckets !== 0) {
+      obj.buckets = Math.round(message.buckets);
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.bucket !== undefined) {
+      obj.bucket = Math.round(message.bucket);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AddressPlace>, I>>(base?: I): AddressPlace {
+    return AddressPlace.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AddressPlace>, I>>(object: I): AddressPlace {
+    const message = createBaseAddressPlace();
+    message.address = object.address ?? "";
+    message.buckets = object.buckets ?? 0;
+    message.generation = object.generation ?? 0;
+    message.bucket = object.bucket ?? undefined;
+    return message;
+  },
+};
+
+function createBaseBucketLayout(): BucketLayout {
+  return { buckets: 0, generation: 0, before: 0 };
+}
+
+export const BucketLayout: MessageFns<BucketLayout> = {
+  encode(message: BucketLayout, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.buckets !== 0) {
+      writer.uint32(8).uint32(message.buckets);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(16).uint32(message.generation);
+    }
+    if (message.before !== 0) {
+      writer.uint32(24).uint32(message.before);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BucketLayout {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBucketLayout();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.buckets = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.generation = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.before = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BucketLayout {
+    return {
+      buckets: isSet(object.buckets) ? globalThis.Number(object.buckets) : 0,
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      before: isSet(object.before) ? globalThis.Number(object.before) : 0,
+    };
+  },
+
+  toJSON(message: BucketLayout): unknown {
+    const obj: any = {};
+    if (message.buckets !== 0) {
+      obj.buckets = Math.round(message.buckets);
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.before !== 0) {
+      obj.before = Math.round(message.before);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BucketLayout>, I>>(base?: I): BucketLayout {
+    return BucketLayout.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BucketLayout>, I>>(object: I): BucketLayout {
+    const message = createBaseBucketLayout();
+    message.buckets = object.buckets ?? 0;
+    message.generation = object.generation ?? 0;
+    message.before = object.before ?? 0;
+    return message;
+  },
+};
+
+function createBaseAddressLayout(): AddressLayout {
+  return { address: "", layout: undefined };
+}
+
+export const AddressLayout: MessageFns<AddressLayout> = {
+  encode(message: AddressLayout, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.layout !== undefined) {
+      BucketLayout.encode(message.layout, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddressLayout {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddressLayout();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.layout = BucketLayout.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AddressLayout {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      layout: isSet(object.layout) ? BucketLayout.fromJSON(object.layout) : undefined,
+    };
+  },
+
+  toJSON(message: AddressLayout): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.layout !== undefined) {
+      obj.layout = BucketLayout.toJSON(message.layout);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AddressLayout>, I>>(base?: I): AddressLayout {
+    return AddressLayout.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AddressLayout>, I>>(object: I): AddressLayout {
+    const message = createBaseAddressLayout();
+    message.address = object.address ?? "";
+    message.layout = (object.layout !== undefined && object.layout !== null)
+      ? BucketLayout.fromPartial(object.layout)
+      : undefined;
     return message;
   },
 };

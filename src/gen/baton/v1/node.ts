@@ -17,6 +17,7 @@ import {
   type Metadata,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { BucketLayout } from "./flow.ts";
 import {
   ChannelKind,
   channelKindFromJSON,
@@ -249,6 +250,8 @@ export interface AgentAddress {
   watchDrain: boolean;
   /** Reset all open connections of the address. */
   cut: boolean;
+  /** In which shards its flows are told of; absent: the default, one bucket. */
+  layout: BucketLayout | undefined;
 }
 
 export interface Follow {
@@ -1488,6 +1491,7 @@ function createBaseAgentAddress(): AgentAddress {
     follows: [],
     watchDrain: false,
     cut: false,
+    layout: undefined,
   };
 }
 
@@ -1522,6 +1526,9 @@ export const AgentAddress: MessageFns<AgentAddress> = {
     }
     if (message.cut !== false) {
       writer.uint32(72).bool(message.cut);
+    }
+    if (message.layout !== undefined) {
+      BucketLayout.encode(message.layout, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -1611,6 +1618,14 @@ export const AgentAddress: MessageFns<AgentAddress> = {
             message.cut = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.layout = BucketLayout.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1652,6 +1667,7 @@ export const AgentAddress: MessageFns<AgentAddress> = {
         ? globalThis.Boolean(object.watch_drain)
         : false,
       cut: isSet(object.cut) ? globalThis.Boolean(object.cut) : false,
+      layout: isSet(object.layout) ? BucketLayout.fromJSON(object.layout) : undefined,
     };
   },
 
@@ -1684,6 +1700,9 @@ export const AgentAddress: MessageFns<AgentAddress> = {
     if (message.cut !== false) {
       obj.cut = message.cut;
     }
+    if (message.layout !== undefined) {
+      obj.layout = BucketLayout.toJSON(message.layout);
+    }
     return obj;
   },
 
@@ -1703,6 +1722,9 @@ export const AgentAddress: MessageFns<AgentAddress> = {
     message.follows = object.follows?.map((e) => Follow.fromPartial(e)) || [];
     message.watchDrain = object.watchDrain ?? false;
     message.cut = object.cut ?? false;
+    message.layout = (object.layout !== undefined && object.layout !== null)
+      ? BucketLayout.fromPartial(object.layout)
+      : undefined;
     return message;
   },
 };

@@ -468,6 +468,11 @@ export const ErrorCode = {
   NOTHING_TO_MOVE: 31,
   /** SHARD_BEHIND - No copy of the shard is caught up, so there is nothing to move yet. */
   SHARD_BEHIND: 32,
+  /**
+   * LAYOUT_CHANGED - The caller goes by an older layout of the address than the tracker: it asks for the assignment anew, of ErrorInfo's
+   * metadata `epoch` or a later one; or it asks a coordinator.
+   */
+  LAYOUT_CHANGED: 34,
 } as const;
 
 export type ErrorCode = typeof ErrorCode[keyof typeof ErrorCode];
@@ -507,6 +512,7 @@ export namespace ErrorCode {
   export type UNKNOWN_MEMBER = typeof ErrorCode.UNKNOWN_MEMBER;
   export type NOTHING_TO_MOVE = typeof ErrorCode.NOTHING_TO_MOVE;
   export type SHARD_BEHIND = typeof ErrorCode.SHARD_BEHIND;
+  export type LAYOUT_CHANGED = typeof ErrorCode.LAYOUT_CHANGED;
 }
 
 export function errorCodeFromJSON(object: any): ErrorCode {
@@ -613,6 +619,9 @@ export function errorCodeFromJSON(object: any): ErrorCode {
     case 32:
     case "ERROR_CODE_SHARD_BEHIND":
       return ErrorCode.SHARD_BEHIND;
+    case 34:
+    case "ERROR_CODE_LAYOUT_CHANGED":
+      return ErrorCode.LAYOUT_CHANGED;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorCode");
   }
@@ -688,6 +697,8 @@ export function errorCodeToJSON(object: ErrorCode): string {
       return "ERROR_CODE_NOTHING_TO_MOVE";
     case ErrorCode.SHARD_BEHIND:
       return "ERROR_CODE_SHARD_BEHIND";
+    case ErrorCode.LAYOUT_CHANGED:
+      return "ERROR_CODE_LAYOUT_CHANGED";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorCode");
   }

@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Flow, FlowKey } from "./flow.ts";
+import { AddressLayout, BucketLayout, Flow, FlowKey } from "./flow.ts";
 
 /** What trackers answer: who owns which flow. */
 
@@ -110,7 +110,14 @@ export interface LookupFlowsRequest {
   /** The answer must be at least this new. */
   atLeast: ShardPosition[];
   /** In place of keys, for thousands of them; LookupFlowsResponse.columns answers. */
-  columns: FlowKeyColumns | undefined;
+  columns:
+    | FlowKeyColumns
+    | undefined;
+  /**
+   * Of a tracker: by which layouts the caller goes, of the addresses asked for; those that are left out have the default.
+   * Refused with ERROR_CODE_LAYOUT_CHANGED where the tracker knows a newer one.
+   */
+  layouts: AddressLayout[];
 }
 
 export interface LookupFlowsResponse {
@@ -174,7 +181,7 @@ export interface FlowAbsent {
   appliedSequence: bigint;
 }
 
-/** The shard can't say: it is behind, being rebuilt, or served elsewhere. */
+/** The shard can't say: it is behind, being rebuilt, or served elsewhere; or the flow belongs to another bucket by now. */
 export interface FlowUnknown {
   reason: string;
 }
@@ -189,6 +196,8 @@ export interface ListFlowsRequest {
   /** At most this many; 0: no limit. */
   limit: number;
   atLeast: ShardPosition[];
+  /** Of a tracker: which bucket of the address is asked for, for each of its shards is a question of its own. */
+  of: AddressShard | undefined;
 }
 
 export interface FlowPage {
@@ -206,6 +215,11 @@ export interface WatchFlowsRequest {
    */
   after: ShardPosition[];
   atLeast: ShardPosition[];
+  /**
+   * Of a tracker: as in ListFlowsRequest. The watch ends with ERROR_CODE_LAYOUT_CHANGED when the tracker hears of another
+   * layout.
+   */
+  of: AddressShard | undefined;
 }
 
 export interface FlowWatchPage {
@@ -229,6 +243,21 @@ export interface CountFlowsRequest {
    * that it answers for.
    */
   shards: number[];
+  /** Of a tracker, with an address: as in ListFlowsRequest. */
+  of:
+    | AddressShard
+    | undefined;
+  /** With `of`: only flows that belong to that shard if the address has so many buckets; 0: all that are there. */
+  buckets: number;
+}
+
+/**
+ * One shard of an address that has several, and the layout by which the caller goes. Absent: the address's only one. Refused
+ * with ERROR_CODE_LAYOUT_CHANGED where the tracker knows a newer layout.
+ */
+export interface AddressShard {
+  shard: number;
+  layout: BucketLayout | undefined;
 }
 
 export interface CountFlowsResponse {
@@ -267,6 +296,8 @@ export interface Assignment {
   shards: number;
   /** Index: shard. */
   assignments: ShardAssignment[];
+  /** Of addresses that have, or had, more than one bucket. */
+  layouts: AddressLayout[];
 }
 
 export interface ShardAssignment {
@@ -442,7 +473,7 @@ export const ShardPosition: MessageFns<ShardPosition> = {
 };
 
 function createBaseLookupFlowsRequest(): LookupFlowsRequest {
-  return { keys: [], atLeast: [], columns: undefined };
+  return { keys: [], atLeast: [], columns: undefined, layouts: [] };
 }
 
 export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
@@ -455,6 +486,9 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     }
     if (message.columns !== undefined) {
       FlowKeyColumns.encode(message.columns, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.layouts) {
+      AddressLayout.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -496,6 +530,14 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
             message.columns = FlowKeyColumns.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.layouts.push(AddressLayout.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -517,6 +559,9 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
         ? object.at_least.map((e: any) => ShardPosition.fromJSON(e))
         : [],
       columns: isSet(object.columns) ? FlowKeyColumns.fromJSON(object.columns) : undefined,
+      layouts: globalThis.Array.isArray(object?.layouts)
+        ? object.layouts.map((e: any) => AddressLayout.fromJSON(e))
+        : [],
     };
   },
 
@@ -531,6 +576,9 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     if (message.columns !== undefined) {
       obj.columns = FlowKeyColumns.toJSON(message.columns);
     }
+    if (message.layouts?.length) {
+      obj.layouts = message.layouts.map((e) => AddressLayout.toJSON(e));
+    }
     return obj;
   },
 
@@ -544,6 +592,7 @@ export const LookupFlowsRequest: MessageFns<LookupFlowsRequest> = {
     message.columns = (object.columns !== undefined && object.columns !== null)
       ? FlowKeyColumns.fromPartial(object.columns)
       : undefined;
+    message.layouts = object.layouts?.map((e) => AddressLayout.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1363,7 +1412,7 @@ export const FlowUnknown: MessageFns<FlowUnknown> = {
 };
 
 function createBaseListFlowsRequest(): ListFlowsRequest {
-  return { address: "", owner: "", peer: "", limit: 0, atLeast: [] };
+  return { address: "", owner: "", peer: "", limit: 0, atLeast: [], of: undefined };
 }
 
 export const ListFlowsRequest: MessageFns<ListFlowsRequest> = {
@@ -1382,6 +1431,9 @@ export const ListFlowsRequest: MessageFns<ListFlowsRequest> = {
     }
     for (const v of message.atLeast) {
       ShardPosition.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.of !== undefined) {
+      AddressShard.encode(message.of, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1439,6 +1491,14 @@ export const ListFlowsRequest: MessageFns<ListFlowsRequest> = {
             message.atLeast.push(ShardPosition.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.of = AddressShard.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1462,6 +1522,7 @@ export const ListFlowsRequest: MessageFns<ListFlowsRequest> = {
         : globalThis.Array.isArray(object?.at_least)
         ? object.at_least.map((e: any) => ShardPosition.fromJSON(e))
         : [],
+      of: isSet(object.of) ? AddressShard.fromJSON(object.of) : undefined,
     };
   },
 
@@ -1482,6 +1543,9 @@ export const ListFlowsRequest: MessageFns<ListFlowsRequest> = {
     if (message.atLeast?.length) {
       obj.atLeast = message.atLeast.map((e) => ShardPosition.toJSON(e));
     }
+    if (message.of !== undefined) {
+      obj.of = AddressShard.toJSON(message.of);
+    }
     return obj;
   },
 
@@ -1495,6 +1559,7 @@ export const ListFlowsRequest: MessageFns<ListFlowsRequest> = {
     message.peer = object.peer ?? "";
     message.limit = object.limit ?? 0;
     message.atLeast = object.atLeast?.map((e) => ShardPosition.fromPartial(e)) || [];
+    message.of = (object.of !== undefined && object.of !== null) ? AddressShard.fromPartial(object.of) : undefined;
     return message;
   },
 };
@@ -1587,7 +1652,7 @@ export const FlowPage: MessageFns<FlowPage> = {
 };
 
 function createBaseWatchFlowsRequest(): WatchFlowsRequest {
-  return { address: "", owner: "", after: [], atLeast: [] };
+  return { address: "", owner: "", after: [], atLeast: [], of: undefined };
 }
 
 export const WatchFlowsRequest: MessageFns<WatchFlowsRequest> = {
@@ -1603,6 +1668,9 @@ export const WatchFlowsRequest: MessageFns<WatchFlowsRequest> = {
     }
     for (const v of message.atLeast) {
       ShardPosition.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.of !== undefined) {
+      AddressShard.encode(message.of, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1652,6 +1720,14 @@ export const WatchFlowsRequest: MessageFns<WatchFlowsRequest> = {
             message.atLeast.push(ShardPosition.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.of = AddressShard.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1674,6 +1750,7 @@ export const WatchFlowsRequest: MessageFns<WatchFlowsRequest> = {
         : globalThis.Array.isArray(object?.at_least)
         ? object.at_least.map((e: any) => ShardPosition.fromJSON(e))
         : [],
+      of: isSet(object.of) ? AddressShard.fromJSON(object.of) : undefined,
     };
   },
 
@@ -1691,6 +1768,9 @@ export const WatchFlowsRequest: MessageFns<WatchFlowsRequest> = {
     if (message.atLeast?.length) {
       obj.atLeast = message.atLeast.map((e) => ShardPosition.toJSON(e));
     }
+    if (message.of !== undefined) {
+      obj.of = AddressShard.toJSON(message.of);
+    }
     return obj;
   },
 
@@ -1703,6 +1783,7 @@ export const WatchFlowsRequest: MessageFns<WatchFlowsRequest> = {
     message.owner = object.owner ?? "";
     message.after = object.after?.map((e) => ShardPosition.fromPartial(e)) || [];
     message.atLeast = object.atLeast?.map((e) => ShardPosition.fromPartial(e)) || [];
+    message.of = (object.of !== undefined && object.of !== null) ? AddressShard.fromPartial(object.of) : undefined;
     return message;
   },
 };
@@ -1829,7 +1910,7 @@ export const FlowWatchPage: MessageFns<FlowWatchPage> = {
 };
 
 function createBaseCountFlowsRequest(): CountFlowsRequest {
-  return { address: "", atLeast: [], shards: [] };
+  return { address: "", atLeast: [], shards: [], of: undefined, buckets: 0 };
 }
 
 export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
@@ -1846,6 +1927,12 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.of !== undefined) {
+      AddressShard.encode(message.of, writer.uint32(34).fork()).join();
+    }
+    if (message.buckets !== 0) {
+      writer.uint32(40).uint32(message.buckets);
     }
     return writer;
   },
@@ -1897,6 +1984,22 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
 
             break;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.of = AddressShard.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.buckets = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1918,6 +2021,8 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
         ? object.at_least.map((e: any) => ShardPosition.fromJSON(e))
         : [],
       shards: globalThis.Array.isArray(object?.shards) ? object.shards.map((e: any) => globalThis.Number(e)) : [],
+      of: isSet(object.of) ? AddressShard.fromJSON(object.of) : undefined,
+      buckets: isSet(object.buckets) ? globalThis.Number(object.buckets) : 0,
     };
   },
 
@@ -1932,6 +2037,12 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
     if (message.shards?.length) {
       obj.shards = message.shards.map((e) => Math.round(e));
     }
+    if (message.of !== undefined) {
+      obj.of = AddressShard.toJSON(message.of);
+    }
+    if (message.buckets !== 0) {
+      obj.buckets = Math.round(message.buckets);
+    }
     return obj;
   },
 
@@ -1943,6 +2054,95 @@ export const CountFlowsRequest: MessageFns<CountFlowsRequest> = {
     message.address = object.address ?? "";
     message.atLeast = object.atLeast?.map((e) => ShardPosition.fromPartial(e)) || [];
     message.shards = object.shards?.map((e) => e) || [];
+    message.of = (object.of !== undefined && object.of !== null) ? AddressShard.fromPartial(object.of) : undefined;
+    message.buckets = object.buckets ?? 0;
+    return message;
+  },
+};
+
+function createBaseAddressShard(): AddressShard {
+  return { shard: 0, layout: undefined };
+}
+
+export const AddressShard: MessageFns<AddressShard> = {
+  encode(message: AddressShard, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shard !== 0) {
+      writer.uint32(8).uint32(message.shard);
+    }
+    if (message.layout !== undefined) {
+      BucketLayout.encode(message.layout, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddressShard {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddressShard();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.layout = BucketLayout.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): AddressShard {
+    return {
+      shard: isSet(object.shard) ? globalThis.Number(object.shard) : 0,
+      layout: isSet(object.layout) ? BucketLayout.fromJSON(object.layout) : undefined,
+    };
+  },
+
+  toJSON(message: AddressShard): unknown {
+    const obj: any = {};
+    if (message.shard !== 0) {
+      obj.shard = Math.round(message.shard);
+    }
+    if (message.layout !== undefined) {
+      obj.layout = BucketLayout.toJSON(message.layout);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AddressShard>, I>>(base?: I): AddressShard {
+    return AddressShard.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AddressShard>, I>>(object: I): AddressShard {
+    const message = createBaseAddressShard();
+    message.shard = object.shard ?? 0;
+    message.layout = (object.layout !== undefined && object.layout !== null)
+      ? BucketLayout.fromPartial(object.layout)
+      : undefined;
     return message;
   },
 };
@@ -2372,7 +2572,7 @@ export const GetAssignmentRequest: MessageFns<GetAssignmentRequest> = {
 };
 
 function createBaseAssignment(): Assignment {
-  return { epoch: 0n, shards: 0, assignments: [] };
+  return { epoch: 0n, shards: 0, assignments: [], layouts: [] };
 }
 
 export const Assignment: MessageFns<Assignment> = {
@@ -2388,6 +2588,9 @@ export const Assignment: MessageFns<Assignment> = {
     }
     for (const v of message.assignments) {
       ShardAssignment.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.layouts) {
+      AddressLayout.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2429,6 +2632,14 @@ export const Assignment: MessageFns<Assignment> = {
             message.assignments.push(ShardAssignment.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.layouts.push(AddressLayout.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2448,6 +2659,9 @@ export const Assignment: MessageFns<Assignment> = {
       assignments: globalThis.Array.isArray(object?.assignments)
         ? object.assignments.map((e: any) => ShardAssignment.fromJSON(e))
         : [],
+      layouts: globalThis.Array.isArray(object?.layouts)
+        ? object.layouts.map((e: any) => AddressLayout.fromJSON(e))
+        : [],
     };
   },
 
@@ -2462,6 +2676,9 @@ export const Assignment: MessageFns<Assignment> = {
     if (message.assignments?.length) {
       obj.assignments = message.assignments.map((e) => ShardAssignment.toJSON(e));
     }
+    if (message.layouts?.length) {
+      obj.layouts = message.layouts.map((e) => AddressLayout.toJSON(e));
+    }
     return obj;
   },
 
@@ -2473,6 +2690,7 @@ export const Assignment: MessageFns<Assignment> = {
     message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
     message.shards = object.shards ?? 0;
     message.assignments = object.assignments?.map((e) => ShardAssignment.fromPartial(e)) || [];
+    message.layouts = object.layouts?.map((e) => AddressLayout.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3278,6 +3496,9 @@ export const ShardRow: MessageFns<ShardRow> = {
  *
  * Every answer that depends on a shard is as of a position in that shard's event stream. A copy that has not
  * reached the position asked for waits within the call's deadline, then answers `unknown`.
+ *
+ * An address with several buckets has its flows in as many shards: a tracker is asked for each of them, and while the
+ * number changes, for those of before as well. A coordinator does so for its callers, who need know nothing of it.
  *
  * A tracker that does not answer for a shard asked for refuses with ERROR_CODE_SHARD_MOVED, which names the epoch of the
  * assignment that it goes by, and who does answer; only a look-up that also concerns shards that it answers for is
