@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { noObjects, renderAgentRuleset } from "../../../src/dataplane/agent-ruleset.ts";
+import type { AgentHost } from "../../../src/dataplane/rule-scope.ts";
 import type { AgentAddress, UnknownPolicy } from "../../../src/node/state.ts";
 import { agentState, follow, host, ip, plain, states, targetLink } from "./agent-states.ts";
 
@@ -147,6 +148,51 @@ describe("the agent's ruleset", () => {
     const answering = agentState(states.targetDraining.addresses, [{ ...targetLink, returnPath: "direct" }]);
     const render = (state: typeof answering) => renderAgentRuleset(state, host, noObjects);
     expect(render(answering)).toEqual(render(states.targetDraining));
+  });
+
+  describe("beside a tracker", () => {
+    const own = ip("10.77.0.11");
+    const hostedPorts: AgentHost["hostedPorts"] = [
+      { protocol: "tcp", address: own, port: 7410 },
+      { protocol: "tcp", address: own, port: 7420 },
+      { protocol: "udp", address: own, port: 7420 },
+    ];
+    const hosting: AgentHost = { ...host, hostedPorts };
+
+    test.each(["steady", "sourceSwitched", "targetDraining"] as const)("for %s is this, to the byte", async (name) => {
+      const { text } = renderAgentRuleset(states[name], hosting, noObjects);
+      await expect(text).toMatchFileSnapshot(`./golden/${name}Hosting.nft`);
+    });
+
+    test.each(Object.entries(states))(
+      "drops for %s what strangers send to its ports where it is delivered, and is otherwise as it would be (H15)",
+      (_name, state) => {
+        const [without, beside] = [host, hosting].map((it) =>
+          renderAgentRuleset(state, it, noObjects).text.split("\n"),
+        );
+        const more = beside?.filter((line) => !without?.includes(line)) ?? [];
+        const drops = more.filter((line) => line.startsWith("add rule"));
+        expect(
+          more.filter((line) => !drops.includes(line) && !/^(add|flush) chain inet baton input\b/.test(line)),
+        ).toEqual([]);
+        expect(drops).toHaveLength(hostedPorts.length);
+        for (const rule of drops)
+          expect(rule).toMatch(
+            /^add rule inet baton input iifname != "lo" ip saddr != 10\.77\.0\.0\/24 ip daddr 10\.77\.0\.11 (tcp|udp) dport 74[12]0 counter drop$/,
+          );
+        // A proof of a channel may have any port that a link's number can be.
+        const input = rulesOf(beside?.join("\n") ?? "", "input");
+        expect(input.findLastIndex((rule) => rule.includes("log group"))).toBeLessThan(input.length - drops.length);
+      },
+    );
+
+    test("takes a listener at any address for one at each, and knows no strangers where it knows no fabric (H15)", () => {
+      const everywhere = { ...host, hostedPorts: [{ protocol: "tcp", address: undefined, port: 7410 }] } as const;
+      const rules = rulesOf(renderAgentRuleset(states.steady, everywhere, noObjects).text, "input");
+      expect(rules).toEqual(['iifname != "lo" ip saddr != 10.77.0.0/24 tcp dport 7410 counter drop']);
+      const unknown = { ...states.steady, fabric: [], addresses: [] };
+      expect(renderAgentRuleset(unknown, everywhere, noObjects).text).not.toContain("7410");
+    });
   });
 
   test("refuses a private address that no device carries", () => {
