@@ -45,8 +45,8 @@ const unmeasured = [
   "remap-abort",
   "remap-direct-drain",
   "remap-lost",
-  "remap-policies",
   "shard-loss",
+  "store-keys",
 ].map((name) => `test/system/${name}.test.ts`);
 
 /** For what hangs, not for what is slow: many tests start processes, and a loaded machine takes its time with those. */

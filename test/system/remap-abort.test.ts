@@ -14,7 +14,7 @@ const exitFailed = 1;
 const exitRefused = 3;
 const abortMs = 30_000;
 /** What nodes have before the flip: enough for an order of the user's to come in between. */
-const preparingMs = 5_000;
+const preparingMs = 7_000;
 
 describe("a remap that ends before its flip", () => {
   let fixture: LabFixture;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { noObjects, renderAgentRuleset } from "../../../src/dataplane/agent-ruleset.ts";
 import type { AgentHost } from "../../../src/dataplane/rule-scope.ts";
-import type { AgentAddress, UnknownPolicy } from "../../../src/node/state.ts";
-import { agentState, follow, host, ip, plain, states, targetLink } from "./agent-states.ts";
+import type { AgentAddress, Link, UnknownPolicy } from "../../../src/node/state.ts";
+import { agentState, follow, host, ip, plain, sourceLink, states, targetLink } from "./agent-states.ts";
 
 function rulesOf(text: string, chain: string): string[] {
   const prefix = `add rule inet baton ${chain} `;
@@ -91,6 +91,31 @@ describe("the agent's ruleset", () => {
     const state = holder({ follows: [{ ...follow, unknown, settled }] });
     const rules = rulesOf(renderAgentRuleset(state, host, noObjects).text, "unknown_10_77_0_12");
     expect(rules.at(-1)).toMatch(last);
+  });
+
+  test("takes what came through a channel out of every decision, so that none sends it into a channel again (D4)", () => {
+    // Holder and owner at once: it follows one instance, and is followed by another.
+    const behind: Link = {
+      ...sourceLink,
+      id: 6,
+      localPrivate: ip("10.77.0.12"),
+      peer: "vm-c",
+      peerPrivate: ip("10.77.0.13"),
+    };
+    const both = agentState([{ ...plain, private: ip("10.77.0.12"), follows: [follow] }], [targetLink, behind]);
+    for (const state of [both, { ...both, links: both.links.map((link): Link => ({ ...link, kind: "vxlan" })) }]) {
+      const { text } = renderAgentRuleset(state, host, noObjects);
+      const entry = rulesOf(text, "prerouting_raw");
+      const arrivals = entry.flatMap((rule, index) => (/goto (arrival|return)_link_/.test(rule) ? [index] : []));
+      expect(arrivals).toHaveLength(both.links.length);
+      expect(entry.findIndex((rule) => rule.includes("goto decide_"))).toBeGreaterThan(Math.max(...arrivals));
+      const [arrived, ...more] = rulesOf(text, "arrival_link_6");
+      expect(arrived).toMatch(/^meta mark set /);
+      expect(more.at(-1)).toMatch(/ accept$/);
+      for (const rule of [...more, ...rulesOf(text, "return_link_5")]) expect(rule).not.toMatch(/goto|jump/);
+      // Whoever carries a mark has been decided on.
+      expect(rulesOf(text, "unknown_10_77_0_12")[0]).toBe("meta mark & 0x0fff0000 != 0 accept");
+    }
   });
 
   test("with two predecessors an unknown packet is dropped and looked up", () => {
