@@ -205,7 +205,7 @@ export class Content implements Copies {
 
   #flowsOf(table: ShardTable, shard: number) {
     const addresses = this.#instances.flatMap((it) => it.addresses).filter((it) => shardOf(it, this.#shards) === shard);
-    return addresses.flatMap((address) => [...table.flowsOf({ address })]);
+    return addresses.flatMap((address) => [...table.flowsOf({ address })]).filter((flow) => flow !== undefined);
   }
 }
 
