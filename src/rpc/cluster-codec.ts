@@ -1,6 +1,6 @@
 /** Members and shards as ClusterService shows them, both ways. */
 import { type Member as MemberMessage, MemberState, type Shard as ShardMessage } from "../gen/baton/v1/cluster.ts";
-import { type HostingReadiness, hostingReadiness } from "../placement/candidate.ts";
+import { type HostingReadiness, readinessOf } from "../placement/candidate.ts";
 import { type ReplicaPhase, replicaPhases } from "../tracker/life.ts";
 import { readEnum } from "./enums.ts";
 import { type Decoded, decode, FieldFault, readCount, readList, readName, readOneOf, readText } from "./fields.ts";
@@ -56,7 +56,7 @@ export function memberFromProto(message: MemberMessage): Decoded<MemberView> {
       address: readText("address", message.address),
       state: readEnum("state", memberStates, message.state),
       load: message.load,
-      ...(message.hosting !== "" && { hosting: readOneOf("hosting", hostingReadiness, message.hosting) }),
+      ...(message.hosting !== "" && { hosting: readinessOf(message.hosting) }),
     };
   });
 }
