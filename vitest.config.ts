@@ -1,4 +1,7 @@
-/** Projects: `unit` runs anywhere and in parallel; `system`, and `soak` for what takes long, share one kernel and take turns. */
+/**
+ * Projects: `unit` runs anywhere and in parallel; `system`, and `soak` for what takes long, share one kernel and take turns;
+ * of `system-pairs` two run at a time.
+ */
 import { defineConfig } from "vitest/config";
 
 const nodeMajor = 24;
@@ -20,6 +23,32 @@ const long = [
   "test/soak/*.test.ts",
 ];
 
+/**
+ * What counts no packets of a load and measures no milliseconds, and waits most of its time: for processes to start, for
+ * members to be missed, for bounds to pass. A file that measures does not belong here.
+ */
+const unmeasured = [
+  "bad-config",
+  "bad-nodes",
+  "bad-orders",
+  "bad-store",
+  "bad-surroundings",
+  "boot",
+  "bus-contract",
+  "coordinator",
+  "gossip-members",
+  "hosting-offline",
+  "lab",
+  "malformed",
+  "operations",
+  "refusals",
+  "remap-abort",
+  "remap-direct-drain",
+  "remap-lost",
+  "shard-loss",
+  "store-keys",
+].map((name) => `test/system/${name}.test.ts`);
+
 /** For what hangs, not for what is slow: many tests start processes, and a loaded machine takes its time with those. */
 const patient = { testTimeout: 60_000, hookTimeout: 60_000 };
 
@@ -33,6 +62,10 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts", "test/property/**/*.test.ts", "test/simulation/**/*.test.ts"],
+          // By default one processor is left idle, which of two is half the machine.
+          maxWorkers: "100%",
+          // Nothing here changes its process or what is shared by import; half the time went into new processes' imports.
+          isolate: false,
           ...patient,
         },
       },
@@ -40,8 +73,18 @@ export default defineConfig({
         test: {
           name: "system",
           include: ["test/system/**/*.test.ts"],
-          exclude: long,
+          exclude: [...long, ...unmeasured],
           ...shared,
+        },
+      },
+      {
+        test: {
+          name: "system-pairs",
+          include: unmeasured,
+          maxWorkers: 2,
+          // After all of `system`, never beside it.
+          sequence: { groupOrder: 1 },
+          ...patient,
         },
       },
       {

@@ -8,6 +8,7 @@
 import { noObjects, renderAgentRuleset, type TableObjects } from "../../src/dataplane/agent-ruleset.ts";
 import { gateTableName, removeGate } from "../../src/dataplane/boot-gate.ts";
 import { removeFence, renderFence } from "../../src/dataplane/fence-table.ts";
+import type { HostedPort } from "../../src/dataplane/hosted-rules.ts";
 import { connectionMark, type MarkLayout } from "../../src/dataplane/mark.ts";
 import { setName, tableName } from "../../src/dataplane/names.ts";
 import { type Routing, renderRouting } from "../../src/dataplane/routing.ts";
@@ -27,6 +28,7 @@ import { addRouting, canVxlan, channelDevicePattern, removeRouting } from "./rou
 export interface KernelStateOptions {
   readonly marks: MarkLayout;
   readonly trackExternalOnly: boolean;
+  readonly hostedPorts: readonly HostedPort[];
   readonly sysctlFile: string;
   onSysctlsLost(message: string): void;
 }
@@ -177,8 +179,8 @@ export class KernelState implements Disposable {
   }
 
   #host(guardedDevices: readonly string[]): AgentHost {
-    const { marks, trackExternalOnly } = this.#options;
-    return { marks, trackExternalOnly, guardedDevices, deviceOf: this.#deviceOf() };
+    const { marks, trackExternalOnly, hostedPorts } = this.#options;
+    return { marks, trackExternalOnly, hostedPorts, guardedDevices, deviceOf: this.#deviceOf() };
   }
 
   #guarded(routing: Routing): string[] {

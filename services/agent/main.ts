@@ -17,7 +17,7 @@ import type { Agent } from "./agent.ts";
 import { assemble, stateCodec, subscribe } from "./assembly.ts";
 import { type AgentConfig, agentConfigSchema } from "./config.ts";
 import { flowEventMetrics } from "./flow-events.ts";
-import { planHosting } from "./hosting/config.ts";
+import { hostedPorts, planHosting } from "./hosting/config.ts";
 import { Hosting } from "./hosting/hosting.ts";
 import { hostingMetrics } from "./hosting/metrics.ts";
 import { KernelState } from "./kernel-state.ts";
@@ -78,6 +78,7 @@ function openKernel(config: AgentConfig, log: Logger): KernelState {
   return new KernelState({
     marks,
     trackExternalOnly: config.conntrack.scope === "external",
+    hostedPorts: config.hosting.enabled ? hostedPorts(planHosting(config)) : [],
     sysctlFile: sysctlFile(config),
     onSysctlsLost: (message) => log.error(message),
   });

@@ -9,6 +9,7 @@
 import { isIpv4Prefix } from "../flow/address.ts";
 import { type AgentState, hasSwitched, type Link } from "../node/state.ts";
 import { decisionChains, fromOwner, ownPorts, probesUnmarked, returnSources, toOwner } from "./holder-rules.ts";
+import { guardHosted } from "./hosted-rules.ts";
 import { arrivedMark, formatMark, packetMark } from "./mark.ts";
 import {
   addressSets,
@@ -90,7 +91,11 @@ function baseChains(scope: RuleScope): Chain[] {
   const chains: Chain[] = [
     { name: "prerouting_raw", hook: "type filter hook prerouting priority raw", rules: prerouting(scope) },
     { name: "prerouting_tracked", hook: "type filter hook prerouting priority mangle", rules: tracked(scope) },
-    { name: "input", hook: "type filter hook input priority mangle", rules: catchProofs(scope) },
+    {
+      name: "input",
+      hook: "type filter hook input priority mangle",
+      rules: [...catchProofs(scope), ...guardHosted(scope)],
+    },
     { name: "output_raw", hook: "type filter hook output priority raw", rules: outputRaw(scope) },
     { name: "output_route", hook: "type route hook output priority mangle", rules: outputRoute(scope) },
     { name: "forward", hook: "type filter hook forward priority filter", rules: forward(scope) },

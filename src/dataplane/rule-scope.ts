@@ -1,6 +1,7 @@
 /** What all rules of the agent's table are written with: the state, indexed, and the patterns that recur. */
 import { formatPrefix, type IpAddress, isIpv4Prefix } from "../flow/address.ts";
 import type { AgentState, Link, LinkId } from "../node/state.ts";
+import type { HostedPort } from "./hosted-rules.ts";
 import { formatMark, type MarkLayout } from "./mark.ts";
 import { channelDeviceName } from "./names.ts";
 
@@ -13,6 +14,8 @@ export interface AgentHost {
   readonly guardedDevices: readonly string[];
   /** Track connections with external peers only; false where other rules of the host track all of them. */
   readonly trackExternalOnly: boolean;
+  /** What the agent and the tracker beside it listen at, for the fabric alone. */
+  readonly hostedPorts: readonly HostedPort[];
 }
 
 export interface Chain {

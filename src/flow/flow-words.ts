@@ -12,8 +12,9 @@ import type { FlowKey, FlowState, Protocol } from "./flow.ts";
 
 export const keyWords = 6;
 export const rowWords = 12;
-/** Of a row's words: the peer is the first four. */
-export const [portsAt, kindAt, openedAtAt, generationAt, changedAtAt] = [4, 5, 6, 8, 10] as const;
+/** The first of a row's words. */
+export const peerWords = 4;
+export const [portsAt, kindAt, openedAtAt, generationAt, changedAtAt] = [peerWords, 5, 6, 8, 10] as const;
 /** Of the kind's bits. */
 export const stateMask = 0xff;
 

@@ -1,5 +1,5 @@
 /** What a member offers, in the bytes that gossip carries: roles and where its services listen. */
-import { type HostingReadiness, hostingReadiness } from "../placement/candidate.ts";
+import { type HostingReadiness, hostingReadiness, unknownReadiness } from "../placement/candidate.ts";
 import { metadataBytesMax } from "./member.ts";
 
 export const memberRoles = ["coordinator", "tracker", "agent"] as const;
@@ -42,8 +42,12 @@ export function decodeMetadata(bytes: Uint8Array): MemberMetadata {
   if (!Array.isArray(value) || value[0] !== version) return { roles: [], services: {}, labels: {} };
   const numbers: readonly unknown[] = Array.isArray(value[1]) ? value[1] : [];
   const roles = memberRoles.filter((_, index) => numbers.includes(index));
-  const hosting = hostingReadiness.find((_, index) => index === value[4]);
-  return { roles, services: texts(value[2]), labels: texts(value[3]), ...(hosting !== undefined && { hosting }) };
+  return { roles, services: texts(value[2]), labels: texts(value[3]), ...hostingOf(value[4]) };
+}
+
+function hostingOf(number: unknown): Pick<MemberMetadata, "hosting"> {
+  if (number === undefined) return {};
+  return { hosting: hostingReadiness.find((_, index) => index === number) ?? unknownReadiness };
 }
 
 function parse(bytes: Uint8Array): unknown {

@@ -7,6 +7,13 @@
 export const hostingReadiness = ["ready", "closed", "draining"] as const;
 export type HostingReadiness = (typeof hostingReadiness)[number];
 
+/** What a later version says that this one has no word for: whatever it means, it loses nothing, and is given nothing. */
+export const unknownReadiness: HostingReadiness = "closed";
+
+export function readinessOf(word: string): HostingReadiness {
+  return hostingReadiness.find((known) => known === word) ?? unknownReadiness;
+}
+
 export interface Candidate {
   readonly name: string;
   /** host:port or unix:PATH */

@@ -7,7 +7,7 @@ import {
   MemberState,
   type Shard as ShardMessage,
 } from "../gen/baton/v1/cluster.ts";
-import { type HostingReadiness, hostingReadiness } from "../placement/candidate.ts";
+import { type HostingReadiness, readinessOf } from "../placement/candidate.ts";
 import { bucketsMax, type Layout } from "../placement/layout.ts";
 import { type ReplicaPhase, replicaPhases } from "../tracker/life.ts";
 import { readEnum } from "./enums.ts";
@@ -89,7 +89,7 @@ export function memberFromProto(message: MemberMessage): Decoded<MemberView> {
       address: readText("address", message.address),
       state: readEnum("state", memberStates, message.state),
       load: message.load,
-      ...(message.hosting !== "" && { hosting: readOneOf("hosting", hostingReadiness, message.hosting) }),
+      ...(message.hosting !== "" && { hosting: readinessOf(message.hosting) }),
     };
   });
 }

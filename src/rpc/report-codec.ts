@@ -19,7 +19,7 @@ import type {
   NodeHello,
   NodeStatus,
 } from "../node/status.ts";
-import { hostingReadiness } from "../placement/candidate.ts";
+import { readinessOf } from "../placement/candidate.ts";
 import { channelKinds, errorCodeNumbers, hookOutcomeNumbers, nodeKinds, readEnum } from "./enums.ts";
 import {
   type Decoded,
@@ -36,7 +36,6 @@ import {
   readLinkAddress,
   readList,
   readName,
-  readOneOf,
   readText,
 } from "./fields.ts";
 import * as limits from "./limits.ts";
@@ -146,7 +145,7 @@ export function statusFromProto(message: NodeStatusMessage): Decoded<NodeStatus>
 
 function readHosting(field: string, message: HostingReportMessage): HostingReport {
   return {
-    readiness: readOneOf(`${field}.readiness`, hostingReadiness, message.readiness),
+    readiness: readinessOf(message.readiness),
     shards: readList(`${field}.shards`, message.shards, limits.positionsMax, (shard, at) =>
       readInteger(at, shard, 0, shardMax),
     ),

@@ -4,6 +4,7 @@
  * Whatever asks for a position waits within the call's deadline, and is answered a little before it, so that the caller
  * hears why and not only that time is up.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { shardsMax } from "../flow/events.ts";
 import {
   type Assignment,
@@ -86,8 +87,16 @@ async function* list(tracker: Tracker, request: ListFlowsRequest, context: CallC
   const shard = shardAsked(tracker, asked.value.address, asked.value.layout, request.of?.shard);
   const replica = await caughtUp(tracker, shard, asked.value.atLeast, context);
   const positions = [{ shard: replica.shard, sequence: replica.table.sequence }];
-  const flows = replica.table.flowsOf(asked.value).take(asked.value.limit);
-  for (const { items } of pagesOf(flows)) if (items.length > 0) yield { flows: items.map(flowToProto), positions };
+  let left = asked.value.limit;
+  for (const { items } of pagesOf(replica.table.flowsOf(asked.value))) {
+    const flows = items.slice(0, left);
+    left -= flows.length;
+    if (flows.length > 0) yield { flows: flows.map(flowToProto), positions };
+    if (left === 0) return;
+    // As for a watcher's: who asks meanwhile must not wait for all of them.
+    await nextTurn();
+    context.signal.throwIfAborted();
+  }
 }
 
 async function count(

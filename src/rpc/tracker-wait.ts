@@ -117,15 +117,18 @@ export interface Page<T> {
   readonly isLast: boolean;
 }
 
-/** Items are taken as pages are; without any there is one empty page. */
-export function* pagesOf<T>(items: Iterable<T>): Generator<Page<T>> {
+/**
+ * Items are taken as pages are; without any there is one empty page. One that is undefined has taken its time to say that there
+ * is nothing: what there is by then is a page, for its reader to pause at.
+ */
+export function* pagesOf<T>(items: Iterable<T | undefined>): Generator<Page<T>> {
   let page: T[] = [];
   for (const item of items) {
-    if (page.length === flowsPerPage) {
+    if (page.length === flowsPerPage || item === undefined) {
       yield { items: page, isLast: false };
       page = [];
     }
-    page.push(item);
+    if (item !== undefined) page.push(item);
   }
   yield { items: page, isLast: true };
 }

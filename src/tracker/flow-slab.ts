@@ -145,9 +145,9 @@ export class FlowSlab {
     return state;
   }
 
-  /** As it is now, whatever changes while it is read. */
-  view(): SlabView {
-    const view = new SlabView(this);
+  /** As it is now, whatever changes while it is read; with a peer, of its flows alone. */
+  view(peer?: IpAddress): SlabView {
+    const view = new SlabView(this, peer);
     for (const other of this.#views) if (other.deref()?.isOpen !== true) this.#views.delete(other);
     this.#views.add(new WeakRef(view));
     return view;

@@ -15,7 +15,8 @@ export interface FlowQuery {
 /** An owner's flows at one address. */
 export interface OwnedFlows {
   readonly owner: string;
-  readonly flows: Iterable<LiveFlow>;
+  /** Undefined: others were passed over for a while. */
+  readonly flows: Iterable<LiveFlow | undefined>;
   /** No more of them are read. */
   readonly close: () => void;
 }
@@ -141,8 +142,8 @@ export class OwnerIndex {
     return [...(this.#addresses.get(address) ?? [])]
       .filter(([owner]) => wanted === undefined || wanted === owner)
       .map(([owner, flows]) => {
-        const view = flows.slab.view();
-        return { owner, flows: flowsIn(view, owner, peer), close: () => view.close() };
+        const view = flows.slab.view(peer);
+        return { owner, flows: flowsIn(view, owner), close: () => view.close() };
       });
   }
 
@@ -186,11 +187,14 @@ export class OwnerIndex {
   }
 }
 
-function* flowsIn(view: SlabView, owner: string, peer: IpAddress | undefined): Generator<LiveFlow> {
-  for (const { key, facts } of view) {
-    if (peer !== undefined && peer !== key.peer) continue;
-    const { state, openedAtMs, generation } = facts;
-    yield { key, owner, state, openedAtMs, generation };
+function* flowsIn(view: SlabView, owner: string): Generator<LiveFlow | undefined> {
+  for (const entry of view) {
+    if (entry === undefined) {
+      yield undefined;
+      continue;
+    }
+    const { state, openedAtMs, generation } = entry.facts;
+    yield { key: entry.key, owner, state, openedAtMs, generation };
   }
 }
 

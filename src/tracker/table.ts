@@ -165,8 +165,8 @@ export class ShardTable {
     return tombstone === undefined ? { kind: "absent" } : { kind: "closed", owner: tombstone.owner };
   }
 
-  /** As of now, whatever is applied while they are read. */
-  flowsOf(query: FlowQuery): Generator<Flow> {
+  /** As of now, whatever is applied while they are read. Undefined: others were passed over for a while. */
+  flowsOf(query: FlowQuery): Generator<Flow | undefined> {
     const found = this.#flows.matching(query).map(({ owner, ...flows }) => {
       return { ...flows, via: this.#forwarders.via(query.address, owner) };
     });
@@ -423,9 +423,10 @@ function saysTheSame(slab: FlowSlab, slot: number, words: Uint32Array, at: numbe
 
 type SeenFlows = Omit<OwnedFlows, "owner"> & { readonly via: string | undefined };
 
-function* seenFlows(found: readonly SeenFlows[]): Generator<Flow> {
+function* seenFlows(found: readonly SeenFlows[]): Generator<Flow | undefined> {
   try {
-    for (const { flows, via } of found) for (const flow of flows) yield via === undefined ? flow : { ...flow, via };
+    for (const { flows, via } of found)
+      for (const flow of flows) yield via === undefined || flow === undefined ? flow : { ...flow, via };
   } finally {
     // Also those that were not begun: a reader may have had enough before.
     for (const { close } of found) close();

@@ -1,5 +1,5 @@
 /**
- * A real agent and the orders that it must not follow, with a coordinator of the test's (SPEC F1, F2).
+ * A real agent and the orders that it must not follow, with a coordinator of the test's (SPEC F1, F2, H14).
  * Tests build on each other, in order, as one agent's life does.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ import { agentStateBytes } from "../../src/rpc/node-codec.ts";
 import { waitFor } from "../../src/runtime/retry.ts";
 import { FakeCoordinator } from "../support/fake-coordinator.ts";
 import { states } from "../unit/dataplane/agent-states.ts";
-import { Service } from "./bad-service.ts";
+import { runToEnd, Service } from "./bad-service.ts";
 import { Hosts } from "./gateway/hosts.ts";
 
 const waitMs = 15_000;
@@ -29,15 +29,7 @@ beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "baton-t-orders-"));
   hosts = new Hosts("orders");
   coordinator = await FakeCoordinator.open(`unix:${join(directory, "coordinator")}`);
-  const config = {
-    name: "vm-a",
-    coordinators: [coordinator.endpoint],
-    trackers: ["127.0.0.1:7410"],
-    nats: { servers: ["127.0.0.1:4222"] },
-    privateAddresses: ["10.77.0.11"],
-    stateDirectory: join(directory, "state"),
-  };
-  writeFileSync(join(directory, "agent.yaml"), stringify(config));
+  writeFileSync(join(directory, "agent.yaml"), stringify(config()));
   await startAgent();
 });
 
@@ -47,6 +39,17 @@ afterAll(async () => {
   await coordinator?.[Symbol.asyncDispose]();
   rmSync(directory, { recursive: true, force: true });
 });
+
+function config(): object {
+  return {
+    name: "vm-a",
+    coordinators: [coordinator.endpoint],
+    trackers: ["127.0.0.1:7410"],
+    nats: { servers: ["127.0.0.1:4222"] },
+    privateAddresses: ["10.77.0.11"],
+    stateDirectory: join(directory, "state"),
+  };
+}
 
 async function startAgent(): Promise<void> {
   agent = new Service(["ip", "netns", "exec", hosts.nameOf("a")], "agent", "--config", join(directory, "agent.yaml"));
@@ -177,5 +180,22 @@ describe("an agent whose host has lost all kernel state", () => {
     hosts.exec("a", "ip", "addr", "add", "10.77.0.11/24", "dev", "eth0");
     await agent.says("state applied");
     expect(hosts.exec("a", "nft", "list", "tables")).toContain("baton_fence");
+  });
+
+  test("and whose gossip's port is taken, has the state from the disk before it ends with 1 (H14)", async () => {
+    await agent.end("SIGTERM");
+    hosts.exec("a", "nft", "flush ruleset");
+    const listener = "require('net').createServer().listen(7420, '10.77.0.11')";
+    await using _ = hosts.launch("a", process.execPath, "-e", listener);
+    await until("the other listener", () => hosts.exec("a", "ss", "-Htln").includes(":7420"));
+    const file = join(directory, "hosting.yaml");
+    writeFileSync(file, stringify({ ...config(), hosting: true }));
+    const hellos = coordinator.hellos.length;
+    const { code, stderr } = await runToEnd(["ip", "netns", "exec", hosts.nameOf("a")], "agent", "--config", file);
+    expect(stderr).toMatch(/^baton agent: gossip\.listen 10\.77\.0\.11:7420: another process .*EADDRINUSE/);
+    expect(code).toBe(1);
+    const tables = hosts.exec("a", "nft", "list", "tables");
+    for (const table of ["table inet baton\n", "baton_fence"]) expect(tables).toContain(table);
+    expect(coordinator.hellos).toHaveLength(hellos);
   });
 });

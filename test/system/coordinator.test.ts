@@ -18,6 +18,8 @@ import { ServiceProcess } from "../support/service-process.ts";
 const timeoutMs = 30_000;
 const signal = new AbortController().signal;
 const leaseMs = 1_000;
+/** Nothing listens there. */
+const nobody = "127.0.0.1:1";
 
 class Bench implements AsyncDisposable {
   readonly nats: TestNatsServer;
@@ -53,7 +55,8 @@ class Bench implements AsyncDisposable {
     this.#prover = setInterval(() => this.prove(), 5);
   }
 
-  static async open(count: number): Promise<Bench> {
+  /** `isAlone`: nobody is at the seeds of anybody. */
+  static async open(count: number, isAlone = false): Promise<Bench> {
     const cleanup = new AsyncDisposableStack();
     const nats = cleanup.use(await startNatsServer());
     const trackerEndpoint = `127.0.0.1:${await freePort()}`;
@@ -88,7 +91,7 @@ class Bench implements AsyncDisposable {
         publicPrefixes: ["203.0.113.0/24"],
         addresses: [{ address: publicA, instance: "vm-a" }],
         leaseMs,
-        gossip: { seeds: [seed] },
+        gossip: { seeds: [isAlone ? nobody : seed] },
         admin: { listen: `127.0.0.1:${adminPort}` },
       };
       const coordinator = cleanup.use(await ServiceProcess.create("coordinator", config));
@@ -173,8 +176,8 @@ function unlessRefused(error: unknown): undefined {
 describe("coordinators on NATS", () => {
   let bench: Bench;
 
-  const open = async (count: number): Promise<void> => {
-    bench = await Bench.open(count);
+  const open = async (count: number, isAlone = false): Promise<void> => {
+    bench = await Bench.open(count, isAlone);
     await bench.ready();
     const source = bench.nodeNamed("vm-a");
     source.node.open(publicA, 7);
@@ -352,6 +355,17 @@ describe("coordinators on NATS", () => {
     expect(await bench.phase(id, "completed")).toMatchObject({ outcome: "completed" });
     expect(await bench.calls.listAddresses()).toMatchObject([{ address: publicA, instance: "vm-b", generation: 2n }]);
     expect(bench.gateways[0]?.gatewayState?.mappings).toMatchObject([{ private: ip("10.77.0.12") }]);
+  });
+
+  it("are ready, and move an address, though nobody of their gossip answers (M12)", async () => {
+    await open(1, true);
+    const ask = async (path: string) => await fetch(`http://127.0.0.1:${bench.adminPorts[0]}${path}`);
+    await bench.wait("the coordinator to be ready", async () => (await ask("/readyz")).status === 200);
+    await bench.phase((await bench.create()).id, "draining");
+    expect((await ask("/readyz")).status).toBe(200);
+    const metrics = await (await ask("/metrics")).text();
+    expect(metrics).toMatch(/^baton_gossip_members\{state="alive"\} 1$/m);
+    expect(metrics).toMatch(/^baton_gossip_members\{state="dead"\} 0$/m);
   });
 
   it("publish what an earlier leader has stored and not published (E17)", async () => {

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { tryCommand } from "../../services/lab/command.ts";
 import { outsideEndpoints } from "../../services/lab/config-files.ts";
 import { labDirectory } from "../../services/lab/directory.ts";
 import { serviceOf, untilReady } from "../../services/lab/lab.ts";
@@ -12,12 +13,17 @@ import { defaultOptions } from "../../services/lab/options.ts";
 import { planLab } from "../../services/lab/plan.ts";
 import { killService, startService, stopService } from "../../services/lab/services.ts";
 import type { Client } from "../traffic/driver.ts";
+import { ports } from "../traffic/protocol.ts";
 import { LabFixture, publicAddress, until } from "./lab-fixture.ts";
 
 const theme = "hosting";
 const program = new URL("../../bin/baton", import.meta.url).pathname;
 /** Of vm-b, from the beginning on. */
 const otherAddress = "203.0.113.11";
+const askMetrics = `exec 3<>/dev/tcp/127.0.0.1/9464; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3`;
+const [trackerPort, gossipPort] = [7410, 7420] as const;
+/** Exit code of timeout(1): no answer came, and no refusal. */
+const timedOut = 124;
 const placedMs = 40_000;
 const count = 6;
 
@@ -89,12 +95,42 @@ describe("trackers beside agents", () => {
   it("are told of by their agents' metrics, which docs/operations.md names", async () => {
     const documented = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
     const named = [...documented.matchAll(/`(baton_agent_hosting_[a-z_]+)`/g)].map(([, metric]) => metric);
-    const ask = `exec 3<>/dev/tcp/127.0.0.1/9464; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3`;
-    const served = await fixture.exec("vm-b", "timeout", "5", "bash", "--norc", "-c", ask);
+    const served = await fixture.exec("vm-b", "timeout", "5", "bash", "--norc", "-c", askMetrics);
     const helped = [...served.matchAll(/^# HELP (baton_agent_hosting_\S+)/gm)].map(([, metric]) => metric);
     expect(helped.toSorted()).toEqual([...new Set(named)].toSorted());
     expect(served).toMatch(/^baton_agent_hosting_tracker_running 1$/m);
     expect(served).toMatch(/^baton_gossip_members\{state="alive"\} 4$/m);
+  });
+
+  it("are reached by the fabric alone, though a public address is mapped to theirs (H15)", async () => {
+    const [hostPrivate, patienceSeconds] = ["10.77.0.11", 2];
+    const connects = async (from: string, to: string, port: number): Promise<number> => {
+      const [program = "", ...inside] = fixture.inside(from);
+      const open = ["timeout", String(patienceSeconds), "bash", "--norc", "-c", `exec 3<>/dev/tcp/${to}/${port}`];
+      return (await tryCommand(program, [...inside, ...open])).code;
+    };
+    const say = (from: string, to: string) =>
+      fixture.exec(from, "bash", "--norc", "-c", `echo what > /dev/udp/${to}/${gossipPort}`);
+    const gossipOf = async (): Promise<number> => {
+      const text = await fixture.exec("vm-a", "timeout", "5", "bash", "--norc", "-c", askMetrics);
+      return [...text.matchAll(/^baton_gossip_refused_total\{[^}]*\} (\d+)$/gm)].reduce(
+        (sum, [, n]) => sum + Number(n),
+        0,
+      );
+    };
+    const before = await gossipOf();
+    await say("client1", publicAddress);
+    await until("the datagram to be dropped", 5_000, async () =>
+      /udp dport 7420 counter packets [1-9]/.test(await fixture.nft("vm-a", "list chain inet baton input")),
+    );
+    await say("vm-b", hostPrivate);
+    await until("what comes by the fabric to be read", 5_000, async () => (await gossipOf()) > before);
+    expect(await gossipOf()).toBe(before + 1);
+    expect(await connects("client1", publicAddress, ports.echo)).toBe(0);
+    for (const port of [trackerPort, gossipPort]) {
+      expect(await connects("vm-b", hostPrivate, port), `${port} from the fabric`).toBe(0);
+      expect(await connects("client1", publicAddress, port), `${port} from outside`).toBe(timedOut);
+    }
   });
 
   it("end with their agents, and are there again with them (H14)", async () => {

@@ -28,8 +28,15 @@ export class LabFixture implements AsyncDisposable {
     this.#cleanUp = cleanUp;
   }
 
-  /** With measured servers on all instances. `theme`: letters that no other suite uses. */
-  static async start(theme: string, options: Partial<LabOptions> = {}): Promise<LabFixture> {
+  /**
+   * With measured servers on all instances. `theme`: letters that no other suite uses. `environment`: what its services
+   * begin with besides this process's own; whom a variable does not concern does not look at it.
+   */
+  static async start(
+    theme: string,
+    options: Partial<LabOptions> = {},
+    environment: NodeJS.ProcessEnv = {},
+  ): Promise<LabFixture> {
     const name = `baton-t-${theme}`;
     await removeLab(name, AbortSignal.timeout(cleanUpTimeoutMs));
     await using cleanUp = new AsyncDisposableStack();
@@ -37,7 +44,9 @@ export class LabFixture implements AsyncDisposable {
       await removeLab(name, AbortSignal.timeout(cleanUpTimeoutMs));
     });
     const wanted = { ...defaultOptions, instances: 2, trackers: 1, ...options, name };
-    const lab = await createLab(wanted, () => undefined, AbortSignal.timeout(startTimeoutMs));
+    const lab = await withEnvironment(environment, () =>
+      createLab(wanted, () => undefined, AbortSignal.timeout(startTimeoutMs)),
+    );
     const fixture = new LabFixture(lab, cleanUp.move());
     for (const host of lab.plan.hosts) if (host.role === "instance") await fixture.server(host.name);
     return fixture;
@@ -119,6 +128,19 @@ export class LabFixture implements AsyncDisposable {
 
   async explain(result: BatonResult): Promise<string> {
     return `exit code ${result.code}: ${result.stderr} ${JSON.stringify(result.json.at(-1))}\n${this.logs()}`;
+  }
+}
+
+/** Services inherit this process's environment. */
+async function withEnvironment<T>(environment: NodeJS.ProcessEnv, act: () => Promise<T>): Promise<T> {
+  const before = Object.keys(environment).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, environment);
+  try {
+    return await act();
+  } finally {
+    for (const [name, value] of before)
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
   }
 }
 

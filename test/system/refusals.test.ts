@@ -1,7 +1,9 @@
 /** What baton is asked in vain: the exit code, the words, and that nothing was begun (SPEC B1, R1). */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { outsideEndpoints } from "../../services/lab/config-files.ts";
 import type { RemapJson } from "../../services/lab/demo-baton.ts";
 import { hostOf, setCut } from "../../services/lab/lab.ts";
+import { Coordinators } from "../../src/rpc/coordinators.ts";
 import { type KernelState, kernelState } from "./kernel-state.ts";
 import { LabFixture, publicAddress } from "./lab-fixture.ts";
 
@@ -12,6 +14,7 @@ const unreachable = 4;
 /** Mapped to vm-b by the test itself, so that vm-b has no private address left. */
 const filler = "203.0.113.12";
 const hosts = ["vm-a", "vm-b", "gw1"] as const;
+const suiteMs = 240_000;
 
 interface Case {
   readonly what: string;
@@ -186,15 +189,20 @@ interface ClusterState {
 
 describe("a request in vain", () => {
   let fixture: LabFixture;
+  /** Asked after every case for all there is: by the command line that would be four processes each time. */
+  let coordinators: Coordinators;
   let before: ClusterState;
 
   beforeAll(async () => {
     fixture = await LabFixture.start("refusals");
+    const endpoints = outsideEndpoints(fixture.lab.plan, fixture.lab.directory);
+    coordinators = new Coordinators(endpoints, "test", AbortSignal.timeout(suiteMs));
     expect(await fixture.baton("addresses", "add", filler, "--instance", "vm-b")).toMatchObject({ code: 0 });
     before = await clusterState();
   });
 
   afterAll(async () => {
+    coordinators?.[Symbol.dispose]();
     await fixture?.[Symbol.asyncDispose]();
   });
 
@@ -241,22 +249,23 @@ describe("a request in vain", () => {
   });
 
   async function clusterState(): Promise<ClusterState> {
-    const ask = async (...args: readonly string[]) => {
-      const { code, json, stderr } = await fixture.baton(...args);
-      expect(code, stderr).toBe(0);
-      return json.map(withoutLastSeen);
-    };
     const [addresses, instances, gateways, remaps] = await Promise.all([
-      ask("addresses", "list"),
-      ask("instances", "list"),
-      ask("gateways", "list"),
-      ask("remaps", "list"),
+      coordinators.listAddresses(),
+      coordinators.listInstances(),
+      coordinators.listGateways(),
+      coordinators.listRemaps({ openOnly: false }),
     ]);
     const kernels = await Promise.all(hosts.map((host) => kernelState(fixture, host)));
-    return { addresses, instances, gateways, remaps, kernels };
+    return {
+      addresses,
+      instances: instances.map(withoutLastSeen),
+      gateways: gateways.map(withoutLastSeen),
+      remaps,
+      kernels,
+    };
   }
 });
 
-function withoutLastSeen(listed: unknown): unknown {
-  return JSON.parse(JSON.stringify(listed), (key, value: unknown) => (key.startsWith("lastSeen") ? undefined : value));
+function withoutLastSeen<T extends { readonly lastSeenMs?: number }>({ lastSeenMs: _, ...view }: T) {
+  return view;
 }

@@ -13,6 +13,8 @@ const count = 20;
 const exitFailed = 1;
 const exitRefused = 3;
 const abortMs = 30_000;
+/** What nodes have before the flip: enough for an order of the user's to come in between. */
+const preparingMs = 7_000;
 
 describe("a remap that ends before its flip", () => {
   let fixture: LabFixture;
@@ -20,7 +22,7 @@ describe("a remap that ends before its flip", () => {
   const before = new Map<string, KernelState>();
 
   beforeAll(async () => {
-    fixture = await LabFixture.start("abort");
+    fixture = await LabFixture.start("abort", {}, { BATON_BOUNDS_PREPARING_MS: String(preparingMs) });
     client = fixture.client();
     for (const host of ["vm-a", "vm-b"]) before.set(host, await kernelState(fixture, host));
     await client.open({ group: "old", kind: "push", to: publicAddress, count, intervalMs: 20 });

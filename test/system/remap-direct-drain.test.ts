@@ -58,7 +58,7 @@ describe("amid a drain in which the source answers by itself", () => {
 
   it("strangers' packets keep no drain open, though the source resets them all (D13)", async () => {
     await client.open({ group: "few", kind: "echo", to: publicAddress, count: 5 });
-    const { id } = await fixture.remap("vm-b", "draining", "--return", "direct", "--linger", "10s");
+    const { id } = await fixture.remap("vm-b", "draining", "--return", "direct", "--linger", "5s");
     const scan = [process.execPath, program("send-packets.ts"), "scan", publicAddress, String(ports.echo), "2000"];
     let over = false;
     const scanning = (async () => {

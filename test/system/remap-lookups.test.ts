@@ -22,28 +22,31 @@ const caseMs = 120_000;
 const actMs = 30_000;
 const shards = 32;
 const count = 20;
+/** Of a node before the flip. */
+const preparingMs = 4_000;
 /** Longer than a node that is late would have. */
-const stoppedMs = 12_000;
+const stoppedMs = 5_000;
 
 const natsAddress = "10.77.0.21";
 const natsPort = 4222;
 const lateNatsPort = 4223;
-const lateMs = 2_000;
-/** A snapshot is several messages, and each comes 2 s after the one before. */
+const lateMs = 1_000;
+/** A snapshot is several messages, and each comes a second after the one before. */
 const patientMs = 60_000;
 
 /** Only an agent has a holder's rules. */
 const swappedRules = join(import.meta.dirname, "lookups/swap-rules.ts");
 
 const perWave = 5;
-/** Unpaced, a fast machine opens so many that their snapshot takes longer than any bound: its messages come 2 s apart. */
+/** Unpaced, a fast machine opens so many that their snapshot takes longer than any bound: its messages come a second apart. */
 const wavePaceMs = 100;
 const nothingLost = { privateSource: 0, resets: 0 };
 
 it(
   "stays in preparing while every tracker is stopped, names the shards, and goes on when they do (R12)",
   async () => {
-    await using fixture = await LabFixture.start("stopped", { trackers: 2 });
+    const environment = { BATON_BOUNDS_PREPARING_MS: String(preparingMs) };
+    await using fixture = await LabFixture.start("stopped", { trackers: 2 }, environment);
     const client = fixture.client();
     await client.open({ group: "old", kind: "push", to: publicAddress, count, intervalMs: 20 });
     await client.open({ group: "old", kind: "echo", to: publicAddress, count });
@@ -73,9 +76,9 @@ it(
 );
 
 it(
-  "sends no first packet to the wrong instance when everything that agents write to NATS comes 2 s late (O6)",
+  "sends no first packet to the wrong instance when everything that agents write to NATS comes a second late (O6)",
   async () => {
-    await using fixture = await startWith("late", "BATON_BOUNDS_PREPARING_MS", String(patientMs));
+    await using fixture = await LabFixture.start("late", {}, { BATON_BOUNDS_PREPARING_MS: String(patientMs) });
     using _ = await delayWrites(fixture);
     const client = fixture.client();
     await startCardWatch(fixture.namespace("client1"), "10.77.0.0/24");
@@ -101,7 +104,7 @@ it(
 it(
   "keeps every flow by the tracker's answers alone, where the kernel learns nothing and follows nothing by default (D1)",
   async () => {
-    await using fixture = await startWith("answers", "NODE_OPTIONS", `--import ${swappedRules}`);
+    await using fixture = await LabFixture.start("answers", {}, { NODE_OPTIONS: `--import ${swappedRules}` });
     const client = fixture.client();
     await client.open({ group: "old", kind: "push", to: publicAddress, count, intervalMs: 20 });
     await client.open({ group: "old", kind: "echo", to: publicAddress, count });
@@ -168,16 +171,4 @@ async function delayWrites(fixture: LabFixture): Promise<Disposable> {
   }
   await untilReady(fixture.lab, fixture.lab.plan.services, AbortSignal.timeout(actMs));
   return { [Symbol.dispose]: () => void proxy.kill("SIGKILL") };
-}
-
-/** Services inherit the environment; whom a variable does not concern does not look at it. */
-async function startWith(theme: string, variable: string, value: string): Promise<LabFixture> {
-  const before = process.env[variable];
-  process.env[variable] = value;
-  try {
-    return await LabFixture.start(theme);
-  } finally {
-    if (before === undefined) delete process.env[variable];
-    else process.env[variable] = before;
-  }
 }

@@ -8,7 +8,8 @@ import { killService, startService } from "../../services/lab/services.ts";
 import type { Client } from "../traffic/driver.ts";
 import { clientAddress, LabFixture, publicAddress, until } from "./lab-fixture.ts";
 
-const sourceLostMs = 5_000;
+/** No less: three probes, one a second, must go unanswered besides. */
+const sourceLostMs = 3_000;
 const count = 8;
 const actMs = 40_000;
 const signal = () => AbortSignal.timeout(actMs);
@@ -18,9 +19,8 @@ describe("a host that goes away while connections are followed", () => {
   let client: Client;
 
   beforeEach(async () => {
-    process.env["BATON_BOUNDS_SOURCE_LOST_MS"] = String(sourceLostMs);
-    fixture = await LabFixture.start("lost", { instances: 3 });
-    delete process.env["BATON_BOUNDS_SOURCE_LOST_MS"];
+    const environment = { BATON_BOUNDS_SOURCE_LOST_MS: String(sourceLostMs) };
+    fixture = await LabFixture.start("lost", { instances: 3 }, environment);
     client = fixture.client();
     await client.open({ group: "old", kind: "push", to: publicAddress, count, intervalMs: 50 });
     await client.open({ group: "old", kind: "echo", to: publicAddress, count });

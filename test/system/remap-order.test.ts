@@ -15,20 +15,10 @@ it("finds nothing wrong when the order is right", async () => {
 });
 
 it("finds packets lost when source and gateways are told in the other order", async () => {
-  await using fixture = await startSwapped();
+  // Every service preloads the swap; only the coordinator has a projection.
+  const preload = `--import ${join(import.meta.dirname, "swap-order.ts")}`;
+  await using fixture = await LabFixture.start("swapped", {}, { NODE_OPTIONS: preload });
   const measured = await measureRemap(fixture, fixture.client(), counts);
   expect(measured.remap.phase).toBe("draining");
   expect(faultsOf(measured).join("; ")).toMatch(/segments were lost/);
 });
-
-/** Every service preloads the swap; only the coordinator has a projection. */
-async function startSwapped(): Promise<LabFixture> {
-  const before = process.env["NODE_OPTIONS"];
-  process.env["NODE_OPTIONS"] = `--import ${join(import.meta.dirname, "swap-order.ts")}`;
-  try {
-    return await LabFixture.start("swapped");
-  } finally {
-    if (before === undefined) delete process.env["NODE_OPTIONS"];
-    else process.env["NODE_OPTIONS"] = before;
-  }
-}

@@ -6,6 +6,8 @@
 import { isIPv4 } from "node:net";
 import { z } from "zod";
 import { type GossipSection, gossipSection, seedsMax } from "../../../src/cluster/config.ts";
+import type { HostedPort } from "../../../src/dataplane/hosted-rules.ts";
+import { familyOf, type IpAddress, parseIpAddress } from "../../../src/flow/address.ts";
 import type { HostingReadiness } from "../../../src/placement/candidate.ts";
 import { endpointField, listenField } from "../../../src/rpc/config-fields.ts";
 import { parseEndpoint } from "../../../src/rpc/endpoint.ts";
@@ -92,6 +94,28 @@ export function planHosting(host: HostingHost): HostingPlan {
     gossip: hosting.gossip ?? gossipSection.parse(gossipDefaults(host)),
     readiness: hosting.readiness,
   };
+}
+
+/** What is open for other members; where the tracker listens by a name, which address that is its own resolver says. */
+export function hostedPorts({ setup, gossip }: HostingPlan): HostedPort[] {
+  const tracker = setup.listen.flatMap((text): HostedPort[] => {
+    const endpoint = parseEndpoint(text);
+    return endpoint?.kind === "tcp" ? portAt("tcp", endpoint.host, endpoint.port) : [];
+  });
+  const { host, port } = gossip.listen;
+  return [...tracker, ...portAt("tcp", host, port), ...portAt("udp", host, port)];
+}
+
+function portAt(protocol: HostedPort["protocol"], host: string, port: number): HostedPort[] {
+  // Any free one: which it is shows only when it is taken.
+  if (port === 0) return [];
+  const address = parseIpAddress(host);
+  if (address === undefined || isAnyAddress(address)) return [{ protocol, address: undefined, port }];
+  return familyOf(address) === 4 ? [{ protocol, address, port }] : [];
+}
+
+function isAnyAddress(address: IpAddress): boolean {
+  return address === "0.0.0.0" || address === "::";
 }
 
 function gossipDefaults(host: HostingHost): z.input<typeof gossipSection> {

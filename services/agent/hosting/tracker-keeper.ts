@@ -17,26 +17,33 @@ export interface Named {
   readonly shards: readonly number[];
 }
 
+export type RunningTracker = Pick<TrackerProcess, "pid" | "report" | "ended" | typeof Symbol.asyncDispose>;
+
 export interface TrackerKeeperOptions {
   readonly named: () => Named;
   readonly data: TrackerData;
-  readonly start: (onReport: () => void) => TrackerProcess;
+  readonly start: (onReport: () => void) => RunningTracker;
   /** Something that others may want to know is otherwise than before. */
   readonly onChange: () => void;
+  readonly patience?: Patience;
   readonly log: Logger;
 }
 
-/** A tracker that says nothing for longer serves nobody, and others should have its shards. */
-const silentMaxMs = 30_000;
-/** The same before it serves: it may have a large database to read. */
-const firstReportMaxMs = 300_000;
+export interface Patience {
+  /** A tracker that says nothing for longer serves nobody, and others should have its shards. */
+  readonly silentMaxMs: number;
+  /** The same before it serves: it may have a large database to read. */
+  readonly firstReportMaxMs: number;
+}
+
+const usualPatience: Patience = { silentMaxMs: 30_000, firstReportMaxMs: 300_000 };
 /** Without any news. */
 const lookMs = 1_000;
 
 export class TrackerKeeper {
   readonly restarts = new Restarts();
   readonly #options: TrackerKeeperOptions;
-  #process: TrackerProcess | undefined;
+  #process: RunningTracker | undefined;
   #startedMs = 0;
   #wake: () => void = () => {};
 
@@ -103,14 +110,14 @@ export class TrackerKeeper {
 
   /** One process, until it dies, which returns how, or is no longer needed. */
   async #serve(signal: AbortSignal): Promise<string | undefined> {
-    const { start, log, onChange } = this.#options;
+    const { start, log, onChange, patience = usualPatience } = this.#options;
     let how: string | undefined;
     let toldMs = performance.now();
-    let patienceMs = firstReportMaxMs;
+    let patienceMs = patience.firstReportMaxMs;
     try {
       await using tracker = start(() => {
         toldMs = performance.now();
-        patienceMs = silentMaxMs;
+        patienceMs = patience.silentMaxMs;
         this.#told();
       });
       this.#process = tracker;

@@ -227,7 +227,9 @@ export class Content implements Copies {
   }
 
   #flowsOf(table: ShardTable) {
-    return this.#addresses().flatMap((address) => [...table.flowsOf({ address })]);
+    return this.#addresses()
+      .flatMap((address) => [...table.flowsOf({ address })])
+      .filter((flow) => flow !== undefined);
   }
 
   #addresses(): readonly IpAddress[] {

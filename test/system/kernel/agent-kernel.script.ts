@@ -15,7 +15,13 @@ const calls = {
   open(sysctlFile: string) {
     const marks = markLayout(defaultMarkMask);
     if (marks === undefined) throw new RangeError("the default mask is no layout");
-    kernel = new KernelState({ marks, trackExternalOnly: true, sysctlFile, onSysctlsLost: console.error });
+    kernel = new KernelState({
+      marks,
+      trackExternalOnly: true,
+      hostedPorts: [],
+      sysctlFile,
+      onSysctlsLost: console.error,
+    });
     kernel.begin();
   },
   apply(name: keyof typeof states, generation: number) {

@@ -25,7 +25,13 @@ const calls = {
   open(sysctlFile: string): void {
     const marks = markLayout(defaultMarkMask);
     if (marks === undefined) throw new RangeError("the default mask is no layout");
-    kernel = new KernelState({ marks, trackExternalOnly: true, sysctlFile, onSysctlsLost: console.error });
+    kernel = new KernelState({
+      marks,
+      trackExternalOnly: true,
+      hostedPorts: [],
+      sysctlFile,
+      onSysctlsLost: console.error,
+    });
     kernel.begin();
     const fence = { term: 1n, leader: "coordinator1", generation: 1n, digest: "ab".repeat(32) };
     kernel.apply(states.targetArmed, fence);

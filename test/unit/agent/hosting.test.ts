@@ -1,7 +1,7 @@
 /** Whether and how a tracker runs beside an agent (SPEC, "Hosting"): what is decided without any process. */
 import { describe, expect, it } from "vitest";
 import { agentConfigSchema } from "../../../services/agent/config.ts";
-import { planHosting } from "../../../services/agent/hosting/config.ts";
+import { hostedPorts, planHosting } from "../../../services/agent/hosting/config.ts";
 import { deathsMax, Restarts, restMs, steadyMs } from "../../../services/agent/hosting/restarts.ts";
 import { isNeeded } from "../../../services/agent/hosting/tracker-keeper.ts";
 import { parseConfig, printConfig } from "../../../src/runtime/config.ts";
@@ -52,6 +52,18 @@ describe("the setting hosting", () => {
     const plan = planHosting(read(section));
     expect(plan.setup).toMatchObject({ listen: ["0.0.0.0:7411"], endpoint: "10.0.0.1:7411" });
     expect(plan.gossip).toMatchObject({ label: "x", seeds: ["s:1"] });
+  });
+
+  it("says which ports are the fabric's alone: the tracker's and the gossip's, wherever they were put (H15)", () => {
+    const portsOf = (text: string) =>
+      hostedPorts(planHosting(read(text))).map(
+        ({ protocol, address, port }) => `${protocol} ${address ?? "any"} ${port}`,
+      );
+    expect(portsOf("hosting: true")).toEqual(["tcp 10.77.0.11 7410", "tcp 10.77.0.11 7420", "udp 10.77.0.11 7420"]);
+    const elsewhere =
+      'hosting: { listen: ["unix:/run/t", "0.0.0.0:7411", "vm-a.example:7412"], gossip: { listen: "[::]:7", advertise: "10.0.0.1:7" } }';
+    expect(portsOf(elsewhere)).toEqual(["tcp any 7411", "tcp any 7412", "tcp any 7", "udp any 7"]);
+    expect(portsOf('hosting: { listen: ["[fd77::11]:7410"], gossip: { seeds: ["s:1"] } }')).toEqual([]);
   });
 
   it("is printed so that it is read as the same again", () => {

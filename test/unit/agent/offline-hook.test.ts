@@ -57,6 +57,19 @@ describe("the hook that takes a host offline", () => {
     await expect.poll(() => isRunning(pid)).toBe(false);
   });
 
+  test("is done for good in the process that has run it, and in no later one: what is stored keeps no host from serving again", async () => {
+    const first = hook(sh("true"));
+    expect(first.instance.isDone).toBe(false);
+    await first.run("r1");
+    expect(first.instance.isDone).toBe(true);
+    const later = hook(sh("true"));
+    expect(await later.run("r1")).toMatchObject([{ id: "r1", outcome: "done" }]);
+    expect(later.instance.isDone).toBe(false);
+    const failing = hook(sh("exit 1"));
+    await failing.run("r2");
+    expect(failing.instance.isDone).toBe(false);
+  });
+
   test("is run once for an id, also by an agent that is started again", async () => {
     const command = sh(`echo run >> ${directory}/ran`);
     const first = hook(command);

@@ -90,7 +90,7 @@ describe("what is stored", () => {
     expect(recover(values).lastEntry).toBe(3);
   });
 
-  it("loses only keys that nobody can need again", () => {
+  it("loses only keys that nobody can need again, and none that says which names were used (F4)", () => {
     const values = new Map<string, Uint8Array>();
     for (let term = 1n; term <= 1_004n; term++) values.set(leaseKey(term), lease(1));
     values.set(leaseKey(900_000n), lease(1));
@@ -112,5 +112,8 @@ describe("what is stored", () => {
     expect(gone).not.toContain("inventory.100");
     const left = new Map([...values].filter(([key]) => !gone.includes(key)));
     expect(recover(left).inventory).toEqual(recover(values).inventory);
+    // The next names are numbered on from these.
+    expect(recover(left).lastEntry).toBe(1_100);
+    expect(left.has(leaseKey(900_000n))).toBe(true);
   });
 });

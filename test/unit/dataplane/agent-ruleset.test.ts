@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { noObjects, renderAgentRuleset } from "../../../src/dataplane/agent-ruleset.ts";
-import type { AgentAddress, UnknownPolicy } from "../../../src/node/state.ts";
-import { agentState, follow, host, ip, plain, states, targetLink } from "./agent-states.ts";
+import type { AgentHost } from "../../../src/dataplane/rule-scope.ts";
+import type { AgentAddress, Link, UnknownPolicy } from "../../../src/node/state.ts";
+import { agentState, follow, host, ip, plain, sourceLink, states, targetLink } from "./agent-states.ts";
 
 function rulesOf(text: string, chain: string): string[] {
   const prefix = `add rule inet baton ${chain} `;
@@ -92,6 +93,31 @@ describe("the agent's ruleset", () => {
     expect(rules.at(-1)).toMatch(last);
   });
 
+  test("takes what came through a channel out of every decision, so that none sends it into a channel again (D4)", () => {
+    // Holder and owner at once: it follows one instance, and is followed by another.
+    const behind: Link = {
+      ...sourceLink,
+      id: 6,
+      localPrivate: ip("10.77.0.12"),
+      peer: "vm-c",
+      peerPrivate: ip("10.77.0.13"),
+    };
+    const both = agentState([{ ...plain, private: ip("10.77.0.12"), follows: [follow] }], [targetLink, behind]);
+    for (const state of [both, { ...both, links: both.links.map((link): Link => ({ ...link, kind: "vxlan" })) }]) {
+      const { text } = renderAgentRuleset(state, host, noObjects);
+      const entry = rulesOf(text, "prerouting_raw");
+      const arrivals = entry.flatMap((rule, index) => (/goto (arrival|return)_link_/.test(rule) ? [index] : []));
+      expect(arrivals).toHaveLength(both.links.length);
+      expect(entry.findIndex((rule) => rule.includes("goto decide_"))).toBeGreaterThan(Math.max(...arrivals));
+      const [arrived, ...more] = rulesOf(text, "arrival_link_6");
+      expect(arrived).toMatch(/^meta mark set /);
+      expect(more.at(-1)).toMatch(/ accept$/);
+      for (const rule of [...more, ...rulesOf(text, "return_link_5")]) expect(rule).not.toMatch(/goto|jump/);
+      // Whoever carries a mark has been decided on.
+      expect(rulesOf(text, "unknown_10_77_0_12")[0]).toBe("meta mark & 0x0fff0000 != 0 accept");
+    }
+  });
+
   test("with two predecessors an unknown packet is dropped and looked up", () => {
     const second = { ...follow, owner: "vm-c", ownerPrivate: ip("10.77.0.13"), link: 6 };
     const links = [targetLink, { ...targetLink, id: 6, peer: "vm-c", peerPrivate: ip("10.77.0.13") }];
@@ -147,6 +173,51 @@ describe("the agent's ruleset", () => {
     const answering = agentState(states.targetDraining.addresses, [{ ...targetLink, returnPath: "direct" }]);
     const render = (state: typeof answering) => renderAgentRuleset(state, host, noObjects);
     expect(render(answering)).toEqual(render(states.targetDraining));
+  });
+
+  describe("beside a tracker", () => {
+    const own = ip("10.77.0.11");
+    const hostedPorts: AgentHost["hostedPorts"] = [
+      { protocol: "tcp", address: own, port: 7410 },
+      { protocol: "tcp", address: own, port: 7420 },
+      { protocol: "udp", address: own, port: 7420 },
+    ];
+    const hosting: AgentHost = { ...host, hostedPorts };
+
+    test.each(["steady", "sourceSwitched", "targetDraining"] as const)("for %s is this, to the byte", async (name) => {
+      const { text } = renderAgentRuleset(states[name], hosting, noObjects);
+      await expect(text).toMatchFileSnapshot(`./golden/${name}Hosting.nft`);
+    });
+
+    test.each(Object.entries(states))(
+      "drops for %s what strangers send to its ports where it is delivered, and is otherwise as it would be (H15)",
+      (_name, state) => {
+        const [without, beside] = [host, hosting].map((it) =>
+          renderAgentRuleset(state, it, noObjects).text.split("\n"),
+        );
+        const more = beside?.filter((line) => !without?.includes(line)) ?? [];
+        const drops = more.filter((line) => line.startsWith("add rule"));
+        expect(
+          more.filter((line) => !drops.includes(line) && !/^(add|flush) chain inet baton input\b/.test(line)),
+        ).toEqual([]);
+        expect(drops).toHaveLength(hostedPorts.length);
+        for (const rule of drops)
+          expect(rule).toMatch(
+            /^add rule inet baton input iifname != "lo" ip saddr != 10\.77\.0\.0\/24 ip daddr 10\.77\.0\.11 (tcp|udp) dport 74[12]0 counter drop$/,
+          );
+        // A proof of a channel may have any port that a link's number can be.
+        const input = rulesOf(beside?.join("\n") ?? "", "input");
+        expect(input.findLastIndex((rule) => rule.includes("log group"))).toBeLessThan(input.length - drops.length);
+      },
+    );
+
+    test("takes a listener at any address for one at each, and knows no strangers where it knows no fabric (H15)", () => {
+      const everywhere = { ...host, hostedPorts: [{ protocol: "tcp", address: undefined, port: 7410 }] } as const;
+      const rules = rulesOf(renderAgentRuleset(states.steady, everywhere, noObjects).text, "input");
+      expect(rules).toEqual(['iifname != "lo" ip saddr != 10.77.0.0/24 tcp dport 7410 counter drop']);
+      const unknown = { ...states.steady, fabric: [], addresses: [] };
+      expect(renderAgentRuleset(unknown, everywhere, noObjects).text).not.toContain("7410");
+    });
   });
 
   test("refuses a private address that no device carries", () => {

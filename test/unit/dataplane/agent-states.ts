@@ -20,6 +20,7 @@ export const host = {
   ]),
   guardedDevices: ["eth0"],
   trackExternalOnly: true,
+  hostedPorts: [],
 };
 
 const fabric = [parsePrefix("10.77.0.0/24")].filter((prefix) => prefix !== undefined);

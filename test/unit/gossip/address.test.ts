@@ -30,8 +30,15 @@ describe("a member's metadata", () => {
       const encoded = encodeMetadata({ ...metadata, hosting });
       expect(encoded.ok && decodeMetadata(encoded.bytes)).toEqual({ ...metadata, hosting });
     }
-    for (const text of ['[1,[1],{},{},"closed"]', "[1,[1],{},{},9]", "[1,[1],{},{}]"])
-      expect(decodeMetadata(new TextEncoder().encode(text)).hosting).toBeUndefined();
+    expect(decodeMetadata(new TextEncoder().encode("[1,[1],{},{}]"))).not.toHaveProperty("hosting");
+  });
+
+  it("are read whole where a later version says of its hosting what has no word here: it is given no shards (M15)", () => {
+    for (const text of ['[1,[1],{"grpc":"a:1"},{"zone":"b"},"later"]', '[1,[1],{"grpc":"a:1"},{"zone":"b"},9]'])
+      expect(decodeMetadata(new TextEncoder().encode(text))).toEqual({
+        ...{ roles: ["tracker"], services: { grpc: "a:1" }, labels: { zone: "b" } },
+        hosting: "closed",
+      });
   });
 
   it("larger than 512 bytes are refused with the figure", () => {

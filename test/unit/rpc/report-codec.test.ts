@@ -75,6 +75,12 @@ describe("what a node reports", () => {
     expect(decoded.ok && decoded.value.drains.map((drain) => drain.atSwitch)).toEqual([0, undefined]);
   });
 
+  it("is read where it says of its hosting what only a later version has a word for, as of a host that takes no shards (M15)", () => {
+    const sent = { ...statusToProto(status), hosting: { readiness: "later", shards: [3], vacated: false, takers: 1 } };
+    const hosting = { readiness: "closed", shards: [3], vacated: false, takers: 1 };
+    expect(statusFromProto(sent)).toEqual({ ok: true, value: { ...status, hosting } });
+  });
+
   it("is refused where it makes no sense, naming the field", () => {
     expect(helloFromProto({ ...helloToProto(hello), boot: Buffer.alloc(15) })).toEqual({
       ok: false,

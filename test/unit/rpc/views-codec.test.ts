@@ -69,6 +69,13 @@ describe("the cluster on the wire", () => {
       expect(shardFromProto(shardToProto(view))).toEqual({ ok: true, value: view });
   });
 
+  it("shows a member of a later version, with what it has no word for as the next best (M15)", () => {
+    expect(memberFromProto({ ...memberToProto(member), hosting: "later" })).toEqual({
+      ok: true,
+      value: { ...member, hosting: "closed" },
+    });
+  });
+
   it("is refused with a load that is none", () => {
     expect(memberFromProto(memberToProto({ ...member, load: Number.NaN }))).toMatchObject({ ok: false });
     expect(memberFromProto(memberToProto({ ...member, load: 1.5 }))).toMatchObject({ ok: false });

@@ -47,7 +47,7 @@ describe("a shard in the database", () => {
     return await store.commit(shard, table, messages, position());
   };
   const portsOf = (of: ShardTable): number[] =>
-    [...of.flowsOf({ address: publicAddress })].map(({ key }) => key.peerPort).sort((a, b) => a - b);
+    [...of.flowsOf({ address: publicAddress })].map((flow) => flow?.key.peerPort ?? 0).sort((a, b) => a - b);
   const rows = async (): Promise<ShardRow[]> => (await Array.fromAsync(store.rows(shard, 1_000_000))).flat();
   const ofKind = (all: readonly ShardRow[], kind: number): ShardRow[] =>
     all.filter(({ key }) => readKey(key).kind === kind);
