@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { waitFor } from "../../src/runtime/retry.ts";
 import { runToEnd, Service } from "./bad-service.ts";
@@ -18,14 +18,22 @@ const waitMs = 15_000;
 let directory: string;
 let hosts: Hosts;
 
-beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), "baton-t-around-"));
+beforeAll(() => {
   hosts = new Hosts("around");
 });
 
-afterEach(async () => {
-  await hosts?.[Symbol.asyncDispose]();
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "baton-t-around-"));
+});
+
+/** Nobody's rules are left for the next test. */
+afterEach(() => {
+  for (const host of Object.values(place)) hosts.exec(host, "nft", "flush", "ruleset");
   rmSync(directory, { recursive: true, force: true });
+});
+
+afterAll(async () => {
+  await hosts?.[Symbol.asyncDispose]();
 });
 
 const stateDirectory = (): string => join(directory, "state");
