@@ -59,8 +59,9 @@ export class KvEpochLog implements EpochHistory {
   async create(next: Assignment, signal: AbortSignal): Promise<"created" | "taken"> {
     for (let { epoch } = next; ; epoch = this.#mirror.highest + 1n) {
       const bucket = await abortable(this.#bucket.promise, signal);
-      // A number that was removed long ago would be free again.
-      if (epoch <= (this.current?.epoch ?? 0n)) return "taken";
+      // A number that was removed long ago would be free again; and under a later one, passed over what nobody can read, this
+      // would undo what others have decided since.
+      if (next.epoch <= (this.current?.epoch ?? 0n)) return "taken";
       const { kind } = await bucket.create(epochKey(epoch), this.#encode({ ...next, epoch }), signal);
       await this.#mirror.until(() => this.#mirror.highest >= epoch, signal);
       if (kind === "created") {

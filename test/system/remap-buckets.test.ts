@@ -4,6 +4,8 @@
  */
 import { expect, it } from "vitest";
 import { readCardWatch, startCardWatch } from "../../services/lab/demo-watch.ts";
+import { serviceOf } from "../../services/lab/lab.ts";
+import { killService, startService } from "../../services/lab/services.ts";
 import type { Client } from "../traffic/driver.ts";
 import { setEntries } from "./kernel-state.ts";
 import { LabFixture, publicAddress, until } from "./lab-fixture.ts";
@@ -52,6 +54,50 @@ it(
   },
   caseMs,
 );
+
+it(
+  "change while the owner's agent, a tracker and the leader are killed: it is over when they are back, and nothing is lost (K5, K6)",
+  async () => {
+    await using fixture = await LabFixture.start("bucketkill", { trackers: 2, coordinators: 2 });
+    const client = fixture.client();
+    await client.open({ group: "old", kind: "push", to: publicAddress, count, intervalMs: 20 });
+    const { id } = await fixture.remap("vm-b", "draining");
+    await client.open({ group: "new", kind: "echo", to: publicAddress, count });
+    await expectFlows(fixture, 2 * count);
+
+    const victims = ["agent-vm-a", "tracker1", "coordinator1"].map((name) => serviceOf(fixture.lab, name));
+    const [agent, ...others] = victims;
+    if (agent === undefined) throw new Error("there is no agent");
+    await killService(fixture.lab, agent, AbortSignal.timeout(actMs));
+    const ordered = await fixture.baton("cluster", "buckets", publicAddress, "4");
+    if (ordered.code !== 0) throw new Error(await fixture.explain(ordered));
+    // The owner's agent has told nobody: both places are asked, and what is there is found.
+    expect((await movingOf(fixture))?.before).toBe(1);
+    await expectFlows(fixture, 2 * count);
+    for (const victim of others) await killService(fixture.lab, victim, AbortSignal.timeout(actMs));
+    for (const victim of victims) startService(fixture.lab, victim);
+    await until("the change to be over", 2 * actMs, async () => {
+      const found = await movingOf(fixture);
+      return found?.buckets === 4 && found.before === undefined;
+    });
+    await expectFlows(fixture, 2 * count);
+    await expectAllAt(client, "old", "vm-a");
+    await expectAllAt(client, "new", "vm-b");
+    await client.close("old");
+    await fixture.follow(id, ({ phase }) => phase === "completed", 2 * actMs);
+    await expectFlows(fixture, count);
+  },
+  caseMs,
+);
+
+/** As its shards have it; undefined: none names it. */
+async function movingOf(
+  fixture: LabFixture,
+): Promise<{ readonly buckets: number; readonly before?: number } | undefined> {
+  const { json } = await fixture.baton("cluster", "shards");
+  const shards = json.flat() as readonly ShardJson[];
+  return shards.flatMap(({ addresses = [] }) => addresses).find(({ address }) => address === publicAddress);
+}
 
 /** Returns when all flows have moved. */
 async function setBuckets(fixture: LabFixture, buckets: number): Promise<void> {
