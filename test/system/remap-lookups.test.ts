@@ -30,15 +30,15 @@ const stoppedMs = 5_000;
 const natsAddress = "10.77.0.21";
 const natsPort = 4222;
 const lateNatsPort = 4223;
-const lateMs = 1_000;
-/** A snapshot is several messages, and each comes a second after the one before. */
+const lateMs = 2_000;
+/** A snapshot is several messages, and each comes 2 s after the one before. */
 const patientMs = 60_000;
 
 /** Only an agent has a holder's rules. */
 const swappedRules = join(import.meta.dirname, "lookups/swap-rules.ts");
 
 const perWave = 5;
-/** Unpaced, a fast machine opens so many that their snapshot takes longer than any bound: its messages come a second apart. */
+/** Unpaced, a fast machine opens so many that their snapshot takes longer than any bound: its messages come 2 s apart. */
 const wavePaceMs = 100;
 const nothingLost = { privateSource: 0, resets: 0 };
 
@@ -76,7 +76,7 @@ it(
 );
 
 it(
-  "sends no first packet to the wrong instance when everything that agents write to NATS comes a second late (O6)",
+  "sends no first packet to the wrong instance when everything that agents write to NATS comes 2 s late (O6)",
   async () => {
     await using fixture = await LabFixture.start("late", {}, { BATON_BOUNDS_PREPARING_MS: String(patientMs) });
     using _ = await delayWrites(fixture);
