@@ -6,6 +6,7 @@
  */
 import type { Assignment } from "../placement/assignment.ts";
 import { earlierEpochsMax } from "../placement/epoch-log.ts";
+import { newestLayouts } from "../placement/layout.ts";
 import { abortable } from "./abortable.ts";
 import { decodeEpoch, epochOfKey } from "./epoch-record.ts";
 
@@ -79,13 +80,21 @@ export class EpochMirror {
     while (!condition()) await abortable(this.#changed.promise, signal);
   }
 
-  #keep(read: Assignment): void {
-    this.#malformed.delete(read.epoch);
+  #keep(record: Assignment): void {
+    this.#malformed.delete(record.epoch);
+    const read = this.#withLayouts(record);
     const known = this.#epochs.find(({ epoch }) => epoch === read.epoch);
     if (known !== undefined && isSame(known, read)) return;
     this.#epochs = [...this.#epochs.filter(({ epoch }) => epoch !== read.epoch), read]
       .sort((a, b) => (a.epoch > b.epoch ? -1 : 1))
       .slice(0, 1 + earlierEpochsMax);
+  }
+
+  /** Layouts never go back: not by a record that was written by hand, or by a program that does not know them. */
+  #withLayouts(read: Assignment): Assignment {
+    const before = this.#epochs.find(({ epoch }) => epoch < read.epoch)?.layouts;
+    if (before === undefined) return read;
+    return { ...read, layouts: newestLayouts(before, read.layouts ?? new Map()) };
   }
 
   #reject(epoch: bigint, key: string, message: string): void {

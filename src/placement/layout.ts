@@ -107,6 +107,14 @@ export function isSameLayout(one: Layout, other: Layout): boolean {
   return one.buckets === other.buckets && one.generation === other.generation && one.before === other.before;
 }
 
+/** Of each address the newer one: what a later record leaves out, or has an older layout of, goes on as before. */
+export function newestLayouts(before: LayoutMap, after: LayoutMap): LayoutMap {
+  const newest = new Map(after);
+  for (const [address, layout] of before)
+    if (isNewerLayout(layout, layoutOf(after, address))) newest.set(address, layout);
+  return newest;
+}
+
 export function changedLayouts(before: LayoutMap | undefined, after: LayoutMap | undefined): ReadonlySet<IpAddress> {
   const named = new Set([...(before?.keys() ?? []), ...(after?.keys() ?? [])]);
   return new Set([...named].filter((address) => !isSameLayout(layoutOf(before, address), layoutOf(after, address))));

@@ -54,6 +54,24 @@ describe("an epoch record", () => {
     if (decoded.ok) expect(decodeEpoch(2n, encodeEpoch(decoded.value, "w"), 2)).toEqual(decoded);
   });
 
+  test("leaves layouts as they are in the epoch before, where it does not name them or has older ones (K5)", () => {
+    const mirror = new EpochMirror({ shards: 2, onMalformed: () => undefined });
+    const [one, two] = ["203.0.113.10", "203.0.113.11"];
+    const moving = { buckets: 2, generation: 3, before: 1 };
+    const settled = { buckets: 2, generation: 3 };
+    const take = (epoch: number, buckets?: object) =>
+      mirror.apply(epochKey(BigInt(epoch)), bytes({ ...byHand, epoch, ...(buckets && { buckets }) }));
+    const layouts = () => Object.fromEntries(mirror.current?.layouts ?? []);
+    take(2, { [one]: moving, [two]: settled });
+    take(3);
+    expect(layouts()).toEqual({ [one]: moving, [two]: settled });
+    take(4, { [one]: settled, [two]: { buckets: 1, generation: 2 } });
+    expect(layouts()).toEqual({ [one]: settled, [two]: settled });
+    take(5, { [one]: moving });
+    expect(layouts()).toEqual({ [one]: settled, [two]: settled });
+    expect(mirror.earlier).toHaveLength(3);
+  });
+
   test.each<[string, unknown, string]>([
     [
       "with buckets of what is no address",
