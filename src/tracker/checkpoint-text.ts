@@ -1,4 +1,7 @@
-/** What of a checkpoint is little and of changing form, as JSON: senders, and places of addresses. Sequences are texts. Pure. */
+/**
+ * What of a checkpoint is little and of changing form, as JSON: senders, and places of addresses. Sequences are texts. Pure.
+ * Decoding throws whatever it stumbles over.
+ */
 import { type IpAddress, parseIpAddress } from "../flow/address.ts";
 import type { AddressPlace } from "../placement/layout.ts";
 import { RecordFault } from "./record.ts";
@@ -7,8 +10,8 @@ import type { Sender } from "./sender.ts";
 /** As JSON gives it back. */
 type Stored<T> = T extends bigint | IpAddress ? string : T extends object ? { [Key in keyof T]: Stored<T[Key]> } : T;
 
-export function encodeSenders(senders: readonly Sender[]): string {
-  return JSON.stringify(senders, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
+export function encodeSender(sender: Sender): string {
+  return JSON.stringify(sender, (_, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
 }
 
 export function decodeSenders(text: Buffer): Sender[] {
@@ -26,8 +29,8 @@ export function decodeSenders(text: Buffer): Sender[] {
   });
 }
 
-export function encodePlaces(places: readonly AddressPlace[]): string {
-  return JSON.stringify(places);
+export function encodePlace(place: AddressPlace): string {
+  return JSON.stringify(place);
 }
 
 export function decodePlaces(text: Buffer): AddressPlace[] {
@@ -35,11 +38,7 @@ export function decodePlaces(text: Buffer): AddressPlace[] {
 }
 
 function parse<T>(text: Buffer): Stored<T>[] {
-  try {
-    return JSON.parse(text.toString()) as Stored<T>[];
-  } catch {
-    throw new RecordFault(`a page of ${text.length} bytes that are no JSON`);
-  }
+  return JSON.parse(text.toString()) as Stored<T>[];
 }
 
 function readSnapshot(stored: Stored<NonNullable<Sender["snapshot"]>>): NonNullable<Sender["snapshot"]> {

@@ -12,19 +12,22 @@ import {
   kindAt,
   kindOf,
   longAt,
+  openedAtAt,
   rowWords,
+  timeAt,
   writeKeyWords,
   writeLong,
+  writeTime,
 } from "../flow/flow-words.ts";
-import { decodePlaces, decodeSenders, encodePlaces, encodeSenders } from "./checkpoint-text.ts";
+import { decodePlaces, decodeSenders, encodePlace, encodeSender } from "./checkpoint-text.ts";
 import { RecordFault } from "./record.ts";
 import type { ShardTable } from "./table.ts";
 import type { Tombstone } from "./tombstones.ts";
 
 /** Some 24 kB of flows. */
 const rowsPerPage = 512;
-/** Some 10 kB of JSON. */
-const textsPerPage = 64;
+/** Of JSON, but for one sender that says more. */
+const textBytesMax = 65_536;
 const pageKinds = { flows: 1, ended: 2, senders: 3, places: 4 } as const;
 const rowBytes = rowWords * Uint32Array.BYTES_PER_ELEMENT;
 /** Kind, length of the owner's name, address. */
@@ -46,14 +49,20 @@ export function* pagesOf(table: ShardTable): Generator<Buffer, void, undefined> 
     for (let from = 0; from < slab.size; from += rowsPerPage)
       yield rowsPage(pageKinds.flows, owner, slab.address, slab.words(from, Math.min(from + rowsPerPage, slab.size)));
   yield* endedPages(table.tombstones());
-  for (const senders of chunks([...table.senders()])) yield textPage(pageKinds.senders, encodeSenders(senders));
-  for (const places of chunks([...table.places()])) yield textPage(pageKinds.places, encodePlaces(places));
+  yield* textPages(pageKinds.senders, table.senders(), encodeSender);
+  yield* textPages(pageKinds.places, table.places(), encodePlace);
+}
+
+/** A flow that has ended, and its place in the order in which all have. */
+interface Ended {
+  readonly tombstone: Tombstone;
+  readonly order: number;
 }
 
 /** Fills a table with pages, in any order. Throws a {@link RecordFault}. */
 export class PageReader {
   readonly #table: ShardTable;
-  readonly #tombstones: Tombstone[] = [];
+  readonly #ended: Ended[] = [];
 
   constructor(table: ShardTable) {
     this.#table = table;
@@ -69,10 +78,9 @@ export class PageReader {
       case pageKinds.ended: {
         const { owner, address, words } = readRows(page);
         for (let at = 0; at < words.length; at += rowWords)
-          this.#tombstones.push({
-            key: keyFromWords(address, words, at),
-            owner,
-            closedAt: longAt(words, at + changedAtAt),
+          this.#ended.push({
+            tombstone: { key: keyFromWords(address, words, at), owner, closedAt: longAt(words, at + changedAtAt) },
+            order: timeAt(words, at + openedAtAt),
           });
         return;
       }
@@ -90,26 +98,38 @@ export class PageReader {
   /** After the last page. */
   end(): void {
     this.#table.restored();
-    this.#tombstones.sort((a, b) => (a.closedAt < b.closedAt ? -1 : Number(a.closedAt > b.closedAt)));
-    for (const tombstone of this.#tombstones) this.#table.restoreTombstone(tombstone);
+    this.#ended.sort((one, other) => one.order - other.order);
+    for (const { tombstone } of this.#ended) this.#table.restoreTombstone(tombstone);
   }
 }
 
-/** Together where they are one owner's at one address. */
+/** Together where they are one owner's at one address; each with its place in the order of all, where a flow has its age. */
 function* endedPages(tombstones: Iterable<Tombstone>): Generator<Buffer, void, undefined> {
-  const groups = Map.groupBy(tombstones, ({ owner, key }) => `${key.address} ${owner}`);
-  for (const group of groups.values())
-    for (let from = 0; from < group.length; from += rowsPerPage) {
-      const some = group.slice(from, from + rowsPerPage);
-      const words = new Uint32Array(rowWords * some.length);
-      for (const [row, { key, closedAt }] of some.entries()) {
-        writeKeyWords(key, words, rowWords * row);
-        words[rowWords * row + kindAt] = kindOf(key.protocol, "closed");
-        writeLong(words, rowWords * row + changedAtAt, closedAt);
-      }
-      const [{ owner, key }] = some as [Tombstone];
-      yield rowsPage(pageKinds.ended, owner, key.address, words);
-    }
+  const groups = new Map<IpAddress, Map<string, Ended[]>>();
+  let order = 0;
+  for (const tombstone of tombstones) {
+    const { owner, key } = tombstone;
+    const owners = groups.get(key.address) ?? new Map<string, Ended[]>();
+    const ended = owners.get(owner) ?? [];
+    ended.push({ tombstone, order: order++ });
+    groups.set(key.address, owners.set(owner, ended));
+  }
+  for (const [address, owners] of groups)
+    for (const [owner, ended] of owners)
+      for (let from = 0; from < ended.length; from += rowsPerPage)
+        yield rowsPage(pageKinds.ended, owner, address, endedWords(ended.slice(from, from + rowsPerPage)));
+}
+
+function endedWords(ended: readonly Ended[]): Uint32Array {
+  const words = new Uint32Array(rowWords * ended.length);
+  for (const [row, { tombstone, order }] of ended.entries()) {
+    const at = rowWords * row;
+    writeKeyWords(tombstone.key, words, at);
+    words[at + kindAt] = kindOf(tombstone.key.protocol, "closed");
+    writeTime(words, at + openedAtAt, order);
+    writeLong(words, at + changedAtAt, tombstone.closedAt);
+  }
+  return words;
 }
 
 function rowsPage(kind: number, owner: string, address: IpAddress, words: Uint32Array): Buffer {
@@ -135,11 +155,22 @@ function readRows(page: Buffer): { readonly owner: string; readonly address: IpA
   return { owner: page.toString("utf8", headBytes, begin), address: ipAddressFromWords(addressWords), words };
 }
 
-function textPage(kind: number, text: string): Buffer {
-  return Buffer.concat([Buffer.of(kind), Buffer.from(text)]);
+function* textPages<T>(kind: number, items: Iterable<T>, encode: (item: T) => string): Generator<Buffer> {
+  let texts: string[] = [];
+  let length = 0;
+  for (const item of items) {
+    const text = encode(item);
+    if (texts.length > 0 && length + text.length > textBytesMax) {
+      yield textPage(kind, texts);
+      texts = [];
+      length = 0;
+    }
+    texts.push(text);
+    length += text.length;
+  }
+  if (texts.length > 0) yield textPage(kind, texts);
 }
 
-function chunks<T>(items: readonly T[]): T[][] {
-  const count = Math.ceil(items.length / textsPerPage);
-  return Array.from({ length: count }, (_, n) => items.slice(n * textsPerPage, (n + 1) * textsPerPage));
+function textPage(kind: number, texts: readonly string[]): Buffer {
+  return Buffer.concat([Buffer.of(kind), Buffer.from(`[${texts.join(",")}]`)]);
 }

@@ -112,9 +112,7 @@ export class HostedShard {
   async load(): Promise<void> {
     await this.replica.load();
     this.#giver = undefined;
-    if (this.replica.isStored) return this.heed("filled");
-    await this.#options.store.wipe(this.shard);
-    this.heed("emptied");
+    this.heed(this.replica.isStored ? "filled" : "emptied");
   }
 
   /** Until it is gone and its data are deleted, or the signal aborts. Throws when the database does. */

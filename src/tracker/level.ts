@@ -8,6 +8,7 @@
  *
  * After a failed write only {@link FlowStore.reopen} tells what the disk holds. All failures are {@link StoreFault}s.
  */
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Level } from "level";
@@ -16,7 +17,6 @@ import { applyMessage } from "./message.ts";
 import type { ShardRow } from "./peers.ts";
 import {
   type Checkpoint,
-  checkpointNumberMax,
   decodeMessage,
   decodePosition,
   earlierMessages,
@@ -27,7 +27,8 @@ import {
   messageKey,
   type Position,
   pageKey,
-  pageRange,
+  pagesOfCheckpoint,
+  pagesOfOthers,
   positionKey,
   RecordFault,
   readKey,
@@ -114,8 +115,11 @@ export class FlowStore implements AsyncDisposable {
     return await this.#use(async (db) => {
       const key = positionKey(shard);
       const stored = await db.get(key);
-      // Rows without a position are what a copy has left that was broken off.
-      if (stored === undefined) return { table: new ShardTable(), position: undefined };
+      if (stored === undefined) {
+        // Rows without a position are what a copy has left that was broken off.
+        await db.clear(shardRange(shard));
+        return { table: new ShardTable(), position: undefined };
+      }
       const { position, checkpoint } = decodePosition(unseal(key, stored));
       const table = await readPages(db, shard, checkpoint);
       const bytes = await replay(db, shard, table);
@@ -153,20 +157,20 @@ export class FlowStore implements AsyncDisposable {
 
   /** Stores the whole table, which must not change meanwhile, and its position; then the messages up to it go. */
   async checkpoint(shard: number, table: ShardTable, position: Position): Promise<void> {
-    const number = (this.#logs.get(shard)?.checkpoint.number ?? 0) + 1;
+    const id = randomBytes(8).readBigUInt64BE();
     await this.#use(async (db) => {
       let pages = 0;
       let part: PutRow[] = [];
       let bytes = 0;
       for (const page of pagesOf(table)) {
-        part.push(put(pageKey(shard, number, pages++), page));
+        part.push(put(pageKey(shard, id, pages++), page));
         bytes += page.length;
         if (bytes < partBytesMax) continue;
         await db.batch(part);
         part = [];
         bytes = 0;
       }
-      const checkpoint = { number, sequence: position.sequence, pages };
+      const checkpoint = { id, sequence: position.sequence, pages };
       await db.batch([...part, put(positionKey(shard), encodePosition(position, checkpoint))]);
       await this.#clear(db, shard, checkpoint);
       this.#logs.set(shard, { checkpoint, sequence: position.sequence, bytes: 0 });
@@ -220,8 +224,11 @@ export class FlowStore implements AsyncDisposable {
         const { shard: of, kind } = readKey(row.key);
         if (of !== shard) throw new RecordFault(`a row of shard ${of} instead of ${shard}`);
         const copied: PutRow = { type: "put", ...row };
-        if (kind === rowKinds.position) position = copied;
-        else rows.push(copied);
+        if (kind === rowKinds.position) {
+          // Of another version: before all the rest has come, and not after.
+          decodePosition(unseal(row.key, row.value));
+          position = copied;
+        } else rows.push(copied);
       }
       await this.#use((db) => db.batch(rows));
     }
@@ -239,11 +246,9 @@ export class FlowStore implements AsyncDisposable {
     await this.#close();
   }
 
-  /** What counts no more, and what of a later checkpoint a crash has left. */
-  async #clear(db: Level<Buffer, Buffer>, shard: number, { number, sequence }: Checkpoint): Promise<void> {
-    await db.clear(earlierMessages(shard, sequence));
-    await db.clear(pageRange(shard, 0, number));
-    await db.clear(pageRange(shard, number + 1, checkpointNumberMax));
+  /** What counts no more, and what of another checkpoint a crash has left. */
+  async #clear(db: Level<Buffer, Buffer>, shard: number, { id, sequence }: Checkpoint): Promise<void> {
+    for (const range of [earlierMessages(shard, sequence), ...pagesOfOthers(shard, id)]) await db.clear(range);
   }
 
   async #close(): Promise<void> {
@@ -286,16 +291,15 @@ function damage(message: string): Error {
 }
 
 async function readPages(db: Level<Buffer, Buffer>, shard: number, checkpoint: Checkpoint): Promise<ShardTable> {
-  const { number, sequence, pages } = checkpoint;
+  const { id, sequence, pages } = checkpoint;
   const table = new ShardTable(sequence);
   const reader = new PageReader(table);
   let found = 0;
-  for await (const rows of rowsOf(db, pageRange(shard, number, number + 1)))
-    for (const [key, sealed] of rows) {
-      reader.read(unseal(key, sealed));
-      found++;
-    }
-  if (found !== pages) throw new RecordFault(`checkpoint ${number} has ${found} pages instead of ${pages}`);
+  for await (const rows of rowsOf(db, pagesOfCheckpoint(shard, id))) {
+    found += rows.length;
+    for (const [key, sealed] of rows) readable(() => reader.read(unseal(key, sealed)));
+  }
+  if (found !== pages) throw new RecordFault(`a checkpoint has ${found} pages instead of ${pages}`);
   reader.end();
   return table;
 }
@@ -305,13 +309,25 @@ async function replay(db: Level<Buffer, Buffer>, shard: number, table: ShardTabl
   let bytes = 0;
   for await (const rows of rowsOf(db, laterMessages(shard, table.sequence)))
     for (const [key, sealed] of rows) {
-      const { previous, data } = decodeMessage(unseal(key, sealed));
+      const { previous, data } = readable(() => decodeMessage(unseal(key, sealed)));
       if (previous !== table.sequence)
         throw new RecordFault(`messages between ${table.sequence} and ${previous} are missing`);
-      applyMessage(table, shard, sequenceOfKey(key), data);
+      readable(() => applyMessage(table, shard, sequenceOfKey(key), data));
       bytes += data.length;
     }
   return bytes;
+}
+
+/** Whatever a row can't be read for, as when another version has another form of it, only to build the shard anew helps. */
+function readable<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof RecordFault) throw error;
+    throw new RecordFault(`a row that can't be read: ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+    });
+  }
 }
 
 /**

@@ -21,8 +21,8 @@ export interface Position {
 
 /** Which pages count, and from which message on the others do. */
 export interface Checkpoint {
-  /** Of a shard's checkpoints the later ones have the greater numbers. */
-  readonly number: number;
+  /** Random: pages of another checkpoint, which a crash has left, are never taken for this one's. */
+  readonly id: bigint;
   /** Stream sequence of the last message applied to the pages. */
   readonly sequence: bigint;
   readonly pages: number;
@@ -35,9 +35,11 @@ export type RowKind = (typeof rowKinds)[keyof typeof rowKinds];
 /** Of the form that this program writes, and alone reads. */
 const positionVersion = 2;
 const headBytes = 3;
-const positionHeadBytes = 2 + 8 + 4 + 8 + 4;
+const positionHeadBytes = 2 + 8 + 8 + 8 + 4;
 const checksumBytes = 4;
 const sequenceBytes = 8;
+/** Far more than there are. */
+const pageMax = 0xffff_ffff;
 
 /** A row of the database that this program did not write, or not like this. */
 export class RecordFault extends Error {
@@ -48,10 +50,10 @@ export function positionKey(shard: number): Buffer {
   return keyOf(shard, rowKinds.position);
 }
 
-export function pageKey(shard: number, checkpoint: number, page: number): Buffer {
-  const name = Buffer.alloc(8);
-  name.writeUInt32BE(checkpoint);
-  name.writeUInt32BE(page, 4);
+export function pageKey(shard: number, checkpoint: bigint, page: number): Buffer {
+  const name = Buffer.alloc(12);
+  name.writeBigUInt64BE(checkpoint);
+  name.writeUInt32BE(page, 8);
   return keyOf(shard, rowKinds.page, name);
 }
 
@@ -71,9 +73,15 @@ export function shardRange(shard: number): KeyRange {
   return { gte: keyOf(shard, 0), lt: keyOf(shard + 1, 0) };
 }
 
-/** Pages of the checkpoints from this number on, up to and without the second. */
-export function pageRange(shard: number, from: number, to: number): KeyRange {
-  return { gte: pageKey(shard, from, 0), lt: pageKey(shard, to, 0) };
+export function pagesOfCheckpoint(shard: number, id: bigint): KeyRange {
+  return { gte: pageKey(shard, id, 0), lt: pageKey(shard, id, pageMax) };
+}
+
+export function pagesOfOthers(shard: number, id: bigint): readonly KeyRange[] {
+  return [
+    { gte: keyOf(shard, rowKinds.page), lt: pageKey(shard, id, 0) },
+    { gte: pageKey(shard, id, pageMax), lt: keyOf(shard, rowKinds.page + 1) },
+  ];
 }
 
 /** Messages after this one. */
@@ -85,9 +93,6 @@ export function laterMessages(shard: number, sequence: bigint): KeyRange {
 export function earlierMessages(shard: number, sequence: bigint): KeyRange {
   return { gte: messageKey(shard, 0n), lt: messageKey(shard, sequence + 1n) };
 }
-
-/** Pages that a later program might number. */
-export const checkpointNumberMax = 0xffff_ffff;
 
 export function readKey(key: Buffer): { readonly shard: number; readonly kind: number; readonly name: Buffer } {
   if (key.length < headBytes) throw new RecordFault(`a key of ${key.length} bytes`);
@@ -107,9 +112,9 @@ export function encodePosition({ sequence, fingerprint, rebuilding }: Position, 
   value.writeUInt8(positionVersion);
   value.writeUInt8(rebuilding ? 1 : 0, 1);
   value.writeBigUInt64BE(sequence, 2);
-  value.writeUInt32BE(checkpoint.number, 10);
-  value.writeBigUInt64BE(checkpoint.sequence, 14);
-  value.writeUInt32BE(checkpoint.pages, 22);
+  value.writeBigUInt64BE(checkpoint.id, 10);
+  value.writeBigUInt64BE(checkpoint.sequence, 18);
+  value.writeUInt32BE(checkpoint.pages, 26);
   return Buffer.concat([value, fingerprint]);
 }
 
@@ -125,9 +130,9 @@ export function decodePosition(value: Buffer): { readonly position: Position; re
       rebuilding: value.readUInt8(1) === 1,
     },
     checkpoint: {
-      number: value.readUInt32BE(10),
-      sequence: value.readBigUInt64BE(14),
-      pages: value.readUInt32BE(22),
+      id: value.readBigUInt64BE(10),
+      sequence: value.readBigUInt64BE(18),
+      pages: value.readUInt32BE(26),
     },
   };
 }

@@ -67,8 +67,8 @@ export interface ReplicaStatus {
 
 /** Messages in one batch of the database. */
 const batchMessagesMax = 256;
-/** A batch that has changed this many flows is written before more is applied: a few ten milliseconds of work. */
-const batchChangesMax = 10_000;
+/** Messages of this size together are stored before more are applied: a few ten milliseconds of work. */
+const batchBytesMax = 262_144;
 const retryInitialMs = 100;
 const retryMaxMs = 2_000;
 /** Between two requests for the same snapshots. */
@@ -254,6 +254,7 @@ export class ShardReplica {
     let startMs = clock.monotonicMs();
     let batch = { messages: 0, changes: 0, skipped: 0 };
     let applied: BusMessage[] = [];
+    let bytes = 0;
     for (const [index, message] of messages.entries()) {
       const changes = this.#apply(message);
       batch = {
@@ -262,13 +263,15 @@ export class ShardReplica {
         skipped: batch.skipped + (changes === undefined ? 1 : 0),
       };
       applied.push(message);
-      if (index < messages.length - 1 && batch.changes < batchChangesMax) continue;
+      bytes += message.data.length;
+      if (index < messages.length - 1 && bytes < batchBytesMax) continue;
       await this.#commit(applied, fingerprintOf(message.data));
       this.#lag = message.pending;
       onBatch({ shard, ...batch, tookMs: clock.monotonicMs() - startMs });
       startMs = clock.monotonicMs();
       batch = { messages: 0, changes: 0, skipped: 0 };
       applied = [];
+      bytes = 0;
     }
   }
 

@@ -5,7 +5,7 @@
  * reached. Once it works again all is read back from the disk and followed on, so memory is never ahead of it.
  */
 import type { Logger } from "../runtime/log.ts";
-import { retry } from "../runtime/retry.ts";
+import { retry, sleep } from "../runtime/retry.ts";
 import { StoreFault, type StoreFaultKind } from "./store-fault.ts";
 
 /** What of a {@link FlowStore} is needed. */
@@ -30,6 +30,8 @@ export interface StoreKeeperOptions {
 
 const retryInitialMs = 200;
 const retryMaxMs = 5_000;
+/** Who has followed for so long before a fault has not failed for the same reason as before. */
+const steadyMs = 10_000;
 
 export class StoreKeeper {
   readonly #options: StoreKeeperOptions;
@@ -57,13 +59,18 @@ export class StoreKeeper {
 
   /** Follows the stream until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
+    let pauseMs = retryInitialMs;
     while (!signal.aborted) {
       if (this.#fault !== undefined) await this.#recover(signal);
+      const beganMs = performance.now();
       try {
         await this.#options.tracker.run(signal);
       } catch (error) {
         if (!(error instanceof StoreFault)) throw error;
         this.#note(error);
+        // A disk that has room for little takes what is read back, and not what comes next.
+        pauseMs = performance.now() - beganMs < steadyMs ? Math.min(2 * pauseMs, retryMaxMs) : retryInitialMs;
+        await sleep(pauseMs, signal).catch(() => undefined);
       }
     }
   }

@@ -123,7 +123,13 @@ export class ShardTable {
   apply(sequence: bigint, batch: FlowEventBatch<PackedRows>): Applied {
     if (sequence <= this.#sequence) return dropped;
     this.#sequence = sequence;
+    const applied = this.#applyNext(sequence, batch);
+    // Afterwards: one message may end all flows of an instance.
     this.#tombstones.expire(sequence);
+    return applied;
+  }
+
+  #applyNext(sequence: bigint, batch: FlowEventBatch<PackedRows>): Applied {
     const { body } = batch;
     const changes = new FlowChanges();
     writeLong(closing, changedAtAt, sequence);

@@ -5,7 +5,8 @@ import type { FlowEvent, FlowRow } from "../../src/flow/events.ts";
 import { PageReader, pagesOf } from "../../src/tracker/checkpoint.ts";
 import { RecordFault, seal, unseal } from "../../src/tracker/record.ts";
 import { ShardTable } from "../../src/tracker/table.ts";
-import { anyKey, ip } from "../support/flows.ts";
+import { tombstonesMax } from "../../src/tracker/tombstones.ts";
+import { anyKey, ip, keyOf } from "../support/flows.ts";
 import { packed } from "../support/packed.ts";
 
 const instances = ["vm-a", "vm-b", "a-longer-name"] as const;
@@ -51,7 +52,7 @@ function contentOf(table: ShardTable) {
         ),
       ),
     ),
-    ended: new Set(table.tombstones()),
+    ended: [...table.tombstones()],
     senders: [...table.senders()],
     broken: new Set(table.brokenSenders()),
     places: new Set(table.places()),
@@ -76,6 +77,58 @@ test("a table is read back from its pages, whatever was applied to it", () => {
       expect(contentOf(copy)).toEqual(contentOf(table));
     }),
   );
+});
+
+test("a page of texts ends where it is long enough, whatever one sender says", () => {
+  const table = new ShardTable();
+  for (let n = 0; n < 200; n++) {
+    const forwards = Array.from({ length: n === 7 ? 4_000 : 20 }, () => ({
+      address: ip("203.0.113.10"),
+      owner: `vm-${n}`,
+    }));
+    const sender = { instance: `vm-${n}`, boots: [], retired: [], broken: false, forwards };
+    table.restoreSender(sender);
+  }
+  const sizes = [...pagesOf(table)].map(({ length }) => length).sort((a, b) => a - b);
+  expect(sizes.length).toBeGreaterThan(3);
+  expect(sizes.at(-2)).toBeLessThan(70_000);
+});
+
+test("of flows that end in one message no more are remembered than may be, and a page's order is theirs", () => {
+  const table = new ShardTable();
+  const count = tombstonesMax + 10_000;
+  const key = (port: number) => ({ ...keyOf(1), peer: ip(`198.51.${port >> 15}.1`), peerPort: 1 + (port & 0x7fff) });
+  for (let from = 0; from < count; from += 2_000) {
+    const rows = Array.from(
+      { length: 2_000 },
+      (_, n) => ({ key: key(from + n), state: "open", openedAtMs: 1, generation: 1n }) as const,
+    );
+    const sequence = BigInt(from / 2_000 + 1);
+    table.apply(
+      sequence,
+      packed({
+        instance: "vm-a",
+        boot: "b1".repeat(16),
+        shard: 0,
+        sequence,
+        body: { kind: "changes", rows, coalesced: [] },
+      }),
+    );
+  }
+  table.apply(1_000n, {
+    instance: "",
+    boot: "",
+    shard: 0,
+    sequence: 0n,
+    body: { kind: "instance-gone", instance: "vm-a" },
+  });
+  const ended = [...table.tombstones()];
+  expect(ended).toHaveLength(tombstonesMax);
+  const copy = new ShardTable(table.sequence);
+  const reader = new PageReader(copy);
+  for (const page of [...pagesOf(table)].reverse()) reader.read(page);
+  reader.end();
+  expect([...copy.tombstones()]).toEqual(ended);
 });
 
 test("a page that is cut, or of another kind, is refused", () => {

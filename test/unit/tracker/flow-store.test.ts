@@ -5,7 +5,7 @@ import { encodeFlowEventBatch } from "../../../src/rpc/flow-event-codec.ts";
 import type { FlowStore, StoredMessage } from "../../../src/tracker/level.ts";
 import { applyMessage } from "../../../src/tracker/message.ts";
 import type { ShardRow } from "../../../src/tracker/peers.ts";
-import { RecordFault, readKey, rowKinds } from "../../../src/tracker/record.ts";
+import { RecordFault, readKey, rowKinds, seal } from "../../../src/tracker/record.ts";
 import { ShardTable } from "../../../src/tracker/table.ts";
 import { keyOf, publicAddress, rowOf } from "../../support/flows.ts";
 import { openStore, type TestDirectory, temporaryDirectory } from "../../support/tracker.ts";
@@ -130,10 +130,23 @@ describe("a shard in the database", () => {
     }
   });
 
+  test("is refused, for it to be built anew, where a row has a form that nobody knows", async () => {
+    await tell(changes(rowOf(1)));
+    await store.checkpoint(shard, table, position());
+    const whole = await rows();
+    const page = ofKind(whole, rowKinds.page).find(({ value }) => value.includes('"boots"')) ?? expect.fail();
+    const value = seal(page.key, Buffer.concat([Buffer.of(page.value[0] ?? 0), Buffer.from("[null]")]));
+    const changed = whole.with(whole.indexOf(page), { key: page.key, value });
+    await expect(loadOf(changed)).rejects.toThrow(RecordFault);
+  });
+
   test("is nothing without a position", async () => {
     await tell(changes(rowOf(1)));
+    const left = (await rows()).filter(({ key }) => readKey(key).kind !== rowKinds.position);
     await store.wipe(shard);
+    await expect(loadOf(left)).rejects.toThrow("without a position");
     expect((await store.load(shard)).position).toBeUndefined();
+    expect(await rows()).toEqual([]);
     await expect(tell(changes(rowOf(2)))).rejects.toThrow("no checkpoint");
   });
 });

@@ -70,6 +70,29 @@ describe("the keeper of a tracker's store", () => {
     expect(scripted.calls).toEqual(["reopen", "load", "run", "reopen", "load", "run"]);
   });
 
+  it("tries less and less often where a disk takes what is read back and not what comes next, and says so meanwhile (B3)", async () => {
+    const scripted = new Scripted({ run: Array.from({ length: 100 }, () => "full" as const) });
+    await scripted.keeper.begin();
+    const stop = new AbortController();
+    const running = scripted.keeper.run(stop.signal);
+    const runs = () => scripted.calls.filter((call) => call === "run").length;
+    await waitFor(() => runs() === 3, {
+      signal: AbortSignal.timeout(10_000),
+      timeoutMs: 10_000,
+      what: "the third run",
+    });
+    const beganMs = performance.now();
+    expect(scripted.keeper.trouble).toBe("run: full");
+    await waitFor(() => runs() === 4, {
+      signal: AbortSignal.timeout(10_000),
+      timeoutMs: 10_000,
+      what: "the fourth run",
+    });
+    expect(performance.now() - beganMs).toBeGreaterThan(500);
+    stop.abort();
+    await running;
+  });
+
   it("throws a damaged database away, also when the damage shows only as it runs and reading would go well", async () => {
     const atStart = new Scripted({ load: ["damaged"] });
     await atStart.keeper.begin();
