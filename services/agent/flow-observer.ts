@@ -21,7 +21,7 @@ import {
 import type { FlowChange as FlowEventChange } from "../../src/flow/sequencer.ts";
 import type { AgentState, MarkRequest, ShardPosition } from "../../src/node/state.ts";
 import type { MarkReport } from "../../src/node/status.ts";
-import { belongsTo, isNewerLayout, type Layout, oneBucket, placeOf } from "../../src/placement/layout.ts";
+import { belongsTo, isNewerLayout, type Layout, oneBucket } from "../../src/placement/layout.ts";
 import type { Layouts } from "../../src/placement/layouts.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import type { Logger } from "../../src/runtime/log.ts";
@@ -146,10 +146,10 @@ export class FlowObserver {
   }
 
   digestOf(shard: number): Digest {
-    const { layouts, shards } = this.#parts;
+    const { layouts } = this.#parts;
     const sum = new KeyDigest();
     for (const address of this.#table.addresses()) {
-      const place = placeOf(address, layouts.of(address), shard, shards);
+      const place = layouts.placeIn(shard, address);
       if (place.bucket !== undefined) sum.merge(this.#table.digestOf(address, (slot) => belongsTo(place, slot)));
     }
     return sum;
@@ -252,7 +252,7 @@ export class FlowObserver {
 
   *#flowsOfShard(shard: number): Generator<Flow> {
     for (const address of this.#table.addresses())
-      if (this.#shardsOf(address).includes(shard)) yield* this.#table.flowsOf(address);
+      if (this.#parts.layouts.placeIn(shard, address).bucket !== undefined) yield* this.#table.flowsOf(address);
   }
 
   #retellForwards(): void {

@@ -20,7 +20,7 @@ import {
   type Ticket,
 } from "../flow/sequencer.ts";
 import type { ShardPosition } from "../node/state.ts";
-import { type Layout, newShardsOf, oldShardsOf, placeOf } from "../placement/layout.ts";
+import { type Layout, oldShardsOf, placeOf, shardsUnder } from "../placement/layout.ts";
 import { Layouts } from "../placement/layouts.ts";
 import { encodeFlowEventBatch } from "../rpc/flow-event-codec.ts";
 import { retry } from "../runtime/retry.ts";
@@ -148,7 +148,7 @@ export class FlowPublisher implements AsyncDisposable {
   /** Never waits. "overflow": dropped; `onSnapshotNeeded` follows once the bus is there. */
   change(change: FlowChange): ChangeOutcome {
     const shard = this.#layouts.shardOf(change.key);
-    const outcome = this.#sequencer.change(change);
+    const outcome = this.#sequencer.change(shard, change);
     if (outcome === "overflow") this.#dropped++;
     if (outcome === "full") this.#pump(shard);
     else if (outcome === "buffered") this.#flushLater(shard);
@@ -158,8 +158,8 @@ export class FlowPublisher implements AsyncDisposable {
 
   /**
    * Replaces what is known of the address: `flows` are all of its flows, read once for each of its shards while they are
-   * sent. They may change meanwhile, as long as {@link change} is told. Resolves once stored. A shard that had flows of the
-   * address before lets go of those that have moved only once all others have what moved to them.
+   * sent. They may change meanwhile, as long as {@link change} is told. Resolves once stored. While flows move, the shards
+   * that had them are told to let go of them after that, and it resolves once that is stored too.
    */
   async snapshot(address: IpAddress, flows: Iterable<Flow>, signal?: AbortSignal): Promise<ShardPosition[]> {
     const { shards } = this.#options;
@@ -168,9 +168,11 @@ export class FlowPublisher implements AsyncDisposable {
       const rows = rowsOf(flows, (flow) => flow.key.address === address);
       return this.#order(shard, this.#sequencer.snapshot(shard, [address], rows), signal);
     };
-    const first = await Promise.all(newShardsOf(address, layout, shards).map(tell));
-    const then = await Promise.all(oldShardsOf(address, layout, shards).map(tell));
-    return [...first, ...then];
+    const told = await Promise.all(shardsUnder(address, layout.buckets, shards).map(tell));
+    this.#layouts.toldAll(address, layout.generation);
+    const released = await this.#tellPlaces(address, layout, true, signal);
+    // In order: of a shard the later position counts.
+    return [...new Map([...told, ...released].map((position) => [position.shard, position])).values()];
   }
 
   /** Replaces what is known of this instance in the shard; otherwise like {@link snapshot}. */
@@ -183,12 +185,7 @@ export class FlowPublisher implements AsyncDisposable {
    * are told so before: nobody who finds a flow there no more concludes that there is none.
    */
   async adopt(address: IpAddress, layout: Layout, signal?: AbortSignal): Promise<void> {
-    const { shards } = this.#options;
-    const tell = (shard: number): Promise<ShardPosition> => {
-      const place = placeOf(address, layout, shard, shards);
-      return this.#order(shard, this.#sequencer.places(shard, [place]), signal);
-    };
-    await Promise.all(oldShardsOf(address, layout, shards).map(tell));
+    await this.#tellPlaces(address, layout, false, signal);
     this.#layouts.take(address, layout);
   }
 
@@ -217,6 +214,15 @@ export class FlowPublisher implements AsyncDisposable {
     clearTimeout(timer);
     this.#closed.abort(new BusError("the publisher is closed"));
     for (const waiting of this.#waiting.values()) waiting.reject(this.#closed.signal.reason);
+  }
+
+  async #tellPlaces(address: IpAddress, layout: Layout, released: boolean, signal?: AbortSignal) {
+    const { shards } = this.#options;
+    const tell = (shard: number): Promise<ShardPosition> => {
+      const place = placeOf(address, layout, shard, shards);
+      return this.#order(shard, this.#sequencer.places(shard, [place], released), signal);
+    };
+    return await Promise.all(oldShardsOf(address, layout, shards).map(tell));
   }
 
   async #order(shard: number, ordered: Ordered, signal?: AbortSignal): Promise<ShardPosition> {

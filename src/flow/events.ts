@@ -45,8 +45,11 @@ export type FlowEvent<Rows = readonly FlowRow[]> =
   | { readonly kind: "barrier"; readonly id: string }
   | { readonly kind: "tick" }
   | { readonly kind: "digest"; readonly flows: number; readonly keyXor: bigint }
-  /** Which flows of these addresses belong to the shard, from now on. */
-  | { readonly kind: "places"; readonly places: readonly AddressPlace[] }
+  /**
+   * Which flows of these addresses belong to the shard, from now on. `released`: every shard has been told of all that belongs
+   * to it, and this one need not keep the sender's others.
+   */
+  | { readonly kind: "places"; readonly places: readonly AddressPlace[]; readonly released: boolean }
   /** Replaces what the sender said before of the shard. */
   | { readonly kind: "forwarding"; readonly forwards: readonly Forward[] }
   | {

@@ -57,11 +57,22 @@ export type Ordered =
 export const barriersMax = 256;
 /** Snapshots of a shard that wait to be taken. */
 export const snapshotsMax = 4;
+/** Rows that are read for a page which passes over most of them, as multiple of those that it has room for: milliseconds. */
+export const readPerRowMax = 16;
 
 type Draft =
   | { readonly kind: "event"; readonly event: FlowEvent; readonly ticket?: Ticket }
-  | { readonly kind: "pages"; readonly snapshot: bigint; readonly rows: Iterator<FlowRow>; flows: number }
-  | { readonly kind: "end"; readonly pages: Draft & { readonly kind: "pages" }; readonly ticket: Ticket };
+  | Pages
+  | { readonly kind: "end"; readonly pages: Pages; readonly ticket?: Ticket };
+
+interface Pages {
+  readonly kind: "pages";
+  readonly snapshot: bigint;
+  readonly rows: Iterator<FlowRow>;
+  readonly isWanted: (row: FlowRow) => boolean;
+  /** Taken so far. */
+  flows: number;
+}
 
 interface Shard {
   sequence: bigint;
@@ -93,8 +104,8 @@ export class FlowSequencer {
     return this.#buffered;
   }
 
-  change(change: FlowChange): ChangeOutcome {
-    const shard = this.#shard(this.#options.layouts.shardOf(change.key));
+  change(index: number, change: FlowChange): ChangeOutcome {
+    const shard = this.#shard(index);
     if (shard.lost) return "overflow";
     if (this.#buffered >= this.#options.bufferedMax) {
       this.#lose(shard);
@@ -124,23 +135,29 @@ export class FlowSequencer {
   /**
    * `addresses`: whose flows `rows` are, all of them; empty: all flows of the shard. Of flows that belong to other shards
    * nothing is said. Rows are read page by page as the messages are taken, and may be of a table that changes meanwhile:
-   * every flow that is there from now on must be met, and every change be told by {@link change}.
+   * every flow that is there from now on must be met, and every change be told by {@link change}. A snapshot of the whole shard
+   * also repeats what the shard was released from, for that may have been lost with all else.
    */
   snapshot(index: number, addresses: readonly IpAddress[], flows: Iterable<FlowRow>): Ordered {
     const shard = this.#shard(index);
     // Of this moment: by a later layout, flows would be left out that this snapshot then says have ended.
     const members = this.#options.layouts.membersOf(index, addresses);
-    const rows = only(flows, ({ key }) => members.has(key));
+    const isNone = addresses.length > 0 && members.places.every(({ bucket }) => bucket === undefined);
+    const rows = isNone ? [] : flows;
+    const released = addresses.length > 0 ? [] : this.#options.layouts.releasedIn(index);
     if (addresses.length === 0) shard.lost = false;
     return this.#order(shard, "end", snapshotsMax, (ticket) => {
       this.#lastSnapshot += 1n;
       const snapshot = this.#lastSnapshot;
-      const pages = { kind: "pages" as const, snapshot, rows: rows[Symbol.iterator](), flows: 0 };
-      return [
-        { kind: "event", event: { kind: "snapshot-begin", snapshot, addresses, places: members.places } },
-        pages,
-        { kind: "end", pages, ticket },
-      ];
+      const isWanted = ({ key }: FlowRow): boolean => members.has(key);
+      const pages: Pages = { kind: "pages", snapshot, rows: rows[Symbol.iterator](), isWanted, flows: 0 };
+      const begin: Draft = {
+        kind: "event",
+        event: { kind: "snapshot-begin", snapshot, addresses, places: members.places },
+      };
+      if (released.length === 0) return [begin, pages, { kind: "end", pages, ticket }];
+      const event: FlowEvent = { kind: "places", places: released, released: true };
+      return [begin, pages, { kind: "end", pages }, { kind: "event", event, ticket }];
     });
   }
 
@@ -151,11 +168,14 @@ export class FlowSequencer {
     ]);
   }
 
-  /** Which flows belong to the shard by a layout that is taken once this is stored. */
-  places(index: number, places: readonly AddressPlace[]): Ordered {
+  /**
+   * Which flows belong to the shard by a layout that is taken once this is stored. `released`: by one whose shards have been told
+   * of all that belongs to them.
+   */
+  places(index: number, places: readonly AddressPlace[], released: boolean): Ordered {
     const shard = this.#shard(index);
     return this.#order(shard, "places", barriersMax, (ticket) => [
-      { kind: "event", event: { kind: "places", places }, ticket },
+      { kind: "event", event: { kind: "places", places, released }, ticket },
     ]);
   }
 
@@ -172,11 +192,11 @@ export class FlowSequencer {
 
   /**
    * Of all flows of the shard, as of every change so far. Left out while a snapshot is on its way: its pages may be younger
-   * than the digest, and it mends what the digest would find.
+   * than the digest, and it mends what the digest would find; likewise while flows move between shards.
    */
   digest(index: number, { flows, keyXor }: Digest): void {
     const paging = this.#shard(index).drafts.some(({ kind }) => kind === "pages");
-    if (!paging) this.#say(index, { kind: "digest", flows, keyXor });
+    if (!paging && !this.#options.layouts.isMoving(index)) this.#say(index, { kind: "digest", flows, keyXor });
   }
 
   /** The next message of the shard, numbered. It must be stored before the next one is sent. */
@@ -191,13 +211,12 @@ export class FlowSequencer {
       case "end": {
         shard.drafts.shift();
         const { snapshot, flows } = draft.pages;
-        return { batch: this.#number(index, shard, { kind: "snapshot-end", snapshot, flows }), ticket: draft.ticket };
+        return this.#taken(index, shard, { kind: "snapshot-end", snapshot, flows }, draft.ticket);
       }
       case "event": {
         shard.drafts.shift();
         if (draft.event.kind === "changes") this.#buffered -= draft.event.rows.length;
-        const batch = this.#number(index, shard, draft.event);
-        return draft.ticket === undefined ? { batch } : { batch, ticket: draft.ticket };
+        return this.#taken(index, shard, draft.event, draft.ticket);
       }
       default:
         return draft satisfies never;
@@ -209,22 +228,21 @@ export class FlowSequencer {
     return this.#dropped.splice(0);
   }
 
-  /** Undefined: there are no more rows. */
-  #takePage(index: number, shard: Shard, draft: Draft & { readonly kind: "pages" }): Taken | undefined {
+  /** Undefined: there are no more rows. A page may be empty, for none of those that were read was wanted. */
+  #takePage(index: number, shard: Shard, draft: Pages): Taken | undefined {
     const rows: FlowRow[] = [];
     const { rowsMax, pageRowsMax = rowsMax } = this.#options;
-    while (rows.length < pageRowsMax) {
+    let isDone = false;
+    for (let read = 0; read < readPerRowMax * pageRowsMax && rows.length < pageRowsMax && !isDone; read++) {
       const next = draft.rows.next();
-      if (next.done === true) {
-        shard.drafts.shift();
-        break;
-      }
-      rows.push(next.value);
+      if (next.done === true) isDone = true;
+      else if (draft.isWanted(next.value)) rows.push(next.value);
     }
-    if (rows.length === 0) return undefined;
+    if (isDone) shard.drafts.shift();
+    if (isDone && rows.length === 0) return undefined;
     draft.flows += rows.length;
     shard.pagedRows = shard.rows.length;
-    return { batch: this.#number(index, shard, { kind: "snapshot-page", snapshot: draft.snapshot, rows }) };
+    return this.#taken(index, shard, { kind: "snapshot-page", snapshot: draft.snapshot, rows });
   }
 
   #say(index: number, event: FlowEvent): void {
@@ -288,10 +306,12 @@ export class FlowSequencer {
     shard.sequence += 1n;
   }
 
-  #number(index: number, shard: Shard, body: FlowEvent): FlowEventBatch {
+  /** Numbers a message. */
+  #taken(index: number, shard: Shard, body: FlowEvent, ticket?: Ticket): Taken {
     shard.sequence += 1n;
     const { instance, boot } = this.#options;
-    return { instance, boot, shard: index, sequence: shard.sequence, body };
+    const batch = { instance, boot, shard: index, sequence: shard.sequence, body };
+    return ticket === undefined ? { batch } : { batch, ticket };
   }
 
   #shard(index: number): Shard {
@@ -310,10 +330,6 @@ export class FlowSequencer {
     }
     return shard;
   }
-}
-
-function* only(rows: Iterable<FlowRow>, isWanted: (row: FlowRow) => boolean): Generator<FlowRow> {
-  for (const row of rows) if (isWanted(row)) yield row;
 }
 
 function hasWindow(shard: Shard): boolean {

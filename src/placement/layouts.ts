@@ -15,6 +15,8 @@ export interface Membership {
 export class Layouts {
   readonly #shards: number;
   readonly #layouts = new Map<IpAddress, Layout>();
+  /** Whose flows are not all told where they belong by the layout that is gone by: where they lay, they have to stay. */
+  readonly #moving = new Set<IpAddress>();
   /** Flows come in runs of one address. */
   #lastAddress: IpAddress | undefined;
   #lastBase = 0;
@@ -33,6 +35,8 @@ export class Layouts {
     const known = this.#layouts.get(address);
     if (known !== undefined && !isNewerLayout(layout, known)) return;
     this.#layouts.set(address, layout);
+    if (layout.before === undefined) this.#moving.delete(address);
+    else this.#moving.add(address);
     this.#lastAddress = undefined;
   }
 
@@ -50,17 +54,38 @@ export class Layouts {
     return shardsOf(address, this.of(address), this.#shards);
   }
 
+  placeIn(shard: number, address: IpAddress): AddressPlace {
+    return placeOf(address, this.of(address), shard, this.#shards);
+  }
+
+  /** All flows of the address are told where they belong by the layout of this generation. */
+  toldAll(address: IpAddress, generation: number): void {
+    if (this.of(address).generation === generation) this.#moving.delete(address);
+  }
+
+  /** The shard may hold flows that are told of elsewhere by now, or lack some that were told of elsewhere before. */
+  isMoving(shard: number): boolean {
+    return [...this.#moving].some((address) => this.shardsOf(address).includes(shard));
+  }
+
+  /** Of the addresses of which the shard need not keep what belongs elsewhere. */
+  releasedIn(shard: number): readonly AddressPlace[] {
+    return [...this.#layouts]
+      .filter(([address, { generation }]) => generation > 0 && !this.#moving.has(address))
+      .map(([address]) => this.placeIn(shard, address));
+  }
+
   /**
    * `addresses`: without any, all that layouts were told of, those first that ever had several buckets; what one message has no
    * room for is left to the default.
    */
   membersOf(shard: number, addresses: readonly IpAddress[]): Membership {
     const named = addresses.length > 0 ? addresses : this.#known().slice(0, addressesPerMessageMax);
-    const places = new Map(named.map((it) => [it, placeOf(it, this.of(it), shard, this.#shards)]));
+    const places = new Map(named.map((it) => [it, this.placeIn(shard, it)]));
     return {
       places: [...places.values()],
       has: (key) => {
-        const place = places.get(key.address) ?? placeOf(key.address, this.of(key.address), shard, this.#shards);
+        const place = places.get(key.address) ?? this.placeIn(shard, key.address);
         return place.buckets === 1 ? place.bucket === 0 : belongsTo(place, slotOf(key));
       },
     };

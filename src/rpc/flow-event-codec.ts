@@ -94,7 +94,7 @@ function bodyToProto(event: FlowEvent): EncodedBody {
     case "digest":
       return plain({ $case: "digest", value: { flows: event.flows, keyXor: event.keyXor } });
     case "places":
-      return plain({ $case: "places", value: { places: event.places.map(placeToProto) } });
+      return plain({ $case: "places", value: { places: event.places.map(placeToProto), released: event.released } });
     case "forwarding": {
       const index = new AddressIndex();
       const forwards = event.forwards.map(({ address, owner }) => ({ addressIndex: index.of(address), owner }));
@@ -160,7 +160,11 @@ function readBody(body: Body, baseMs: bigint, addresses: readonly IpAddress[]): 
     case "digest":
       return { kind: "digest", flows: body.value.flows, keyXor: body.value.keyXor };
     case "places":
-      return { kind: "places", places: readPlaces("places.places", body.value.places, addressesPerMessageMax) };
+      return {
+        kind: "places",
+        places: readPlaces("places.places", body.value.places, addressesPerMessageMax),
+        released: body.value.released,
+      };
     case "forwarding":
       return { kind: "forwarding", forwards: readForwards(body.value.forwards, addresses) };
     case "addressOwned": {

@@ -21,6 +21,7 @@ import {
   stateMask,
   timeAt,
 } from "../flow/flow-words.ts";
+import { slotOfWords } from "../flow/key-digest.ts";
 import { SlabView } from "./slab-view.ts";
 
 const firstCapacity = 4;
@@ -87,6 +88,18 @@ export class FlowSlab {
       generation: longAt(words, at + generationAt),
       changedAt: longAt(words, at + changedAtAt),
     };
+  }
+
+  /** Of its key, by which its bucket is told. */
+  keySlotAt(slot: number): number {
+    return slotOfWords(this.address, this.#words, slot * rowWords);
+  }
+
+  /** It was told of by a message of this stream sequence, given as words, or a later one. */
+  isChangedSince(slot: number, high: number, low: number): boolean {
+    const at = slot * rowWords + changedAtAt;
+    const changedHigh = this.#words[at] ?? 0;
+    return changedHigh === high ? (this.#words[at + 1] ?? 0) >= low : changedHigh > high;
   }
 
   /** A word of the flow's row: see flow-words.ts. */

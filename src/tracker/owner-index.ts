@@ -1,8 +1,8 @@
 /** The live flows of a shard by address, owner and key, with counts that cost nothing to read. */
 import type { IpAddress } from "../flow/address.ts";
 import type { FlowState, LiveFlow, LiveFlowState } from "../flow/flow.ts";
-import { stateAt } from "../flow/flow-words.ts";
-import { KeyDigest, slotOf } from "../flow/key-digest.ts";
+import { rowWords, stateAt } from "../flow/flow-words.ts";
+import { KeyDigest } from "../flow/key-digest.ts";
 import { FlowSlab } from "./flow-slab.ts";
 import type { SlabView } from "./slab-view.ts";
 
@@ -105,10 +105,26 @@ export class OwnerIndex {
     flows.digest.removeWords(address, words, at);
     flows.halfOpen -= halfOpen(before);
     this.#size--;
-    if (flows.slab.size === 0) owners.delete(owner);
-    if (owners.size === 0) this.#addresses.delete(address);
-    if (this.#last.flows === flows) this.#last.flows = undefined;
+    if (flows.slab.size === 0) this.#drop(owner, address, flows);
     return true;
+  }
+
+  /**
+   * Drops an owner's flows at an address but for those in the slots that are wanted. What is left is packed anew: to delete many
+   * thousands one by one would hold the event loop for far longer. Whoever reads the flows as they were goes on to.
+   */
+  retain(owner: string, address: IpAddress, isWanted: (slot: number) => boolean): void {
+    const before = this.#addresses.get(address)?.get(owner);
+    if (before === undefined) return;
+    const { slab } = before;
+    let kept = 0;
+    while (kept < slab.size && isWanted(slab.keySlotAt(kept))) kept++;
+    if (kept === slab.size) return;
+    this.#drop(owner, address, before);
+    const words = slab.words(0, slab.size);
+    for (let slot = 0; slot < slab.size; slot++)
+      if (slot < kept || isWanted(slab.keySlotAt(slot))) this.fill(owner, address, words, slot * rowWords);
+    this.slab(owner, address)?.index();
   }
 
   owners(address: IpAddress): string[] {
@@ -161,12 +177,20 @@ export class OwnerIndex {
     return [...(this.#addresses.get(address) ?? [])].map(([owner, { slab }]) => {
       let [flows, halfOpenOnes] = [0, 0];
       for (let slot = 0; slot < slab.size; slot++) {
-        if (!isWanted(slotOf(slab.keyAt(slot)))) continue;
+        if (!isWanted(slab.keySlotAt(slot))) continue;
         flows++;
         halfOpenOnes += halfOpen(slab.stateAt(slot));
       }
       return { address, owner, flows, halfOpen: halfOpenOnes };
     });
+  }
+
+  #drop(owner: string, address: IpAddress, flows: OwnerFlows): void {
+    const owners = this.#addresses.get(address);
+    owners?.delete(owner);
+    if (owners?.size === 0) this.#addresses.delete(address);
+    if (this.#last.flows === flows) this.#last.flows = undefined;
+    this.#size -= flows.slab.size;
   }
 
   #ownerFlows(address: IpAddress, owner: string): OwnerFlows {

@@ -4,7 +4,7 @@
  * Owns every rule of what a message changes. No clock, no chance, no I/O: two tables that applied the same messages are
  * equal. Invariants: a message is applied once; a flow is here exactly while its owner's last word of it says that it
  * lives; a flow that its owner's snapshot leaves out has ended, unless it belongs to another shard by the address's layout:
- * then it has moved, and nobody is told that it ended (SPEC K); messages that are missing make their sender `broken`, and the shard incomplete, until a snapshot of all of the
+ * then it stays until its owner releases the shard from it, and leaves without an end (SPEC K4); messages that are missing make their sender `broken`, and the shard incomplete, until a snapshot of all of the
  * sender's flows has replaced what is known.
  */
 import type { IpAddress } from "../flow/address.ts";
@@ -23,7 +23,7 @@ import {
 } from "../flow/flow-words.ts";
 import { isSameDigest } from "../flow/key-digest.ts";
 import type { PackedRows } from "../flow/packed-rows.ts";
-import type { AddressPlace, Place as ShardPlace } from "../placement/layout.ts";
+import { type AddressPlace, belongsTo, type Place as ShardPlace } from "../placement/layout.ts";
 import { FlowChanges } from "./flow-changes.ts";
 import type { FlowFacts, FlowSlab } from "./flow-slab.ts";
 import { Forwarders } from "./forwarders.ts";
@@ -59,6 +59,8 @@ export interface FoundPlace extends Place {
 const dropped: Applied = { kind: "dropped" };
 /** The flow that ends, and in its last words the sequence of the message that is applied. One at a time: nobody waits. */
 const closing = new Uint32Array(rowWords);
+/** The stream sequence at which the snapshot that ends has begun, likewise. */
+const begun = new Uint32Array(2);
 /** The key that is looked for, likewise. */
 const soughtKey = new Uint32Array(keyWords);
 
@@ -273,7 +275,7 @@ export class ShardTable {
         this.#setForwards(sender, body.forwards);
         return undefined;
       case "places":
-        for (const place of body.places) this.#learnPlace(place);
+        for (const place of body.places) this.#takePlace(sender.instance, place, body.released);
         return undefined;
       case "barrier":
       case "tick":
@@ -334,7 +336,7 @@ export class ShardTable {
     const scope = new Set(begin.addresses);
     if (restarted && scope.size === 0) this.#setForwards(sender, []);
     const { snapshot: id, addresses, places } = begin;
-    for (const place of places) this.#learnPlace(place);
+    for (const place of places) this.#places.take(place);
     sender.snapshot = { id, boot, begunAt: this.#sequence, addresses, places, flows: 0 };
     const unverified =
       restarted && scope.size > 0 && this.#flows.addressesOf(sender.instance).some((it) => !scope.has(it));
@@ -348,19 +350,27 @@ export class ShardTable {
     if (snapshot.flows !== flows) return `snapshot ${snapshot.id} has ${snapshot.flows} flows instead of ${flows}`;
     const all = snapshot.addresses.length === 0;
     const told = new Map(snapshot.places.map((place) => [place.address, place]));
-    for (const found of this.#flows.placesOf(sender.instance, all ? undefined : snapshot.addresses)) {
-      const { slab, slot } = found;
-      if (slab.factsAt(slot).changedAt >= snapshot.begunAt) continue;
-      const fate = this.#places.fateOf(slab.keyAt(slot), told.get(slab.address));
-      if (fate === "ended") this.#closeAt(found, changes);
-      else if (fate === "moved") this.#dropAt(found);
+    writeLong(begun, 0, snapshot.begunAt);
+    const [high = 0, low = 0] = begun;
+    for (const address of all ? this.#flows.addressesOf(sender.instance) : snapshot.addresses) {
+      // Undefined: the sender has nothing of the address.
+      const place = told.get(address);
+      if (place !== undefined && place.bucket === undefined) continue;
+      for (const found of this.#flows.placesOf(sender.instance, [address])) {
+        const { slab, slot } = found;
+        if (slab.isChangedSince(slot, high, low)) continue;
+        if (place === undefined || belongsTo(place, slab.keySlotAt(slot))) this.#closeAt(found, changes);
+      }
     }
     if (all) this.#mark(sender, false);
     return undefined;
   }
 
-  #learnPlace(place: AddressPlace): void {
+  #takePlace(owner: string, place: AddressPlace, released: boolean): void {
     this.#places.take(place);
+    // Somebody who goes by an older layout than others knows nothing of what belongs elsewhere by his.
+    if (!released || !this.#places.isNewest(place)) return;
+    this.#flows.retain(owner, place.address, (slot) => belongsTo(place, slot));
   }
 
   /** Pointless while messages are known to be missing. */
@@ -388,12 +398,6 @@ export class ShardTable {
   #closeAt({ owner, slab, slot }: Place, changes: FlowChanges): void {
     for (let word = 0; word < changedAtAt; word++) closing[word] = slab.wordAt(slot, word);
     this.#close(owner, slab.address, changes);
-  }
-
-  /** A flow that lives on in another shard: nobody is told anything of it. */
-  #dropAt({ owner, slab, slot }: Place): void {
-    for (let word = 0; word < changedAtAt; word++) closing[word] = slab.wordAt(slot, word);
-    this.#flows.delete(owner, slab.address, closing, 0);
   }
 
   /** The flow whose row is {@link closing}. */

@@ -25,9 +25,8 @@ const anyBody = fc.oneof(
     .nat({ max: 3 })
     .map((generation) => ({ address: ip("203.0.113.10"), buckets: 4, generation, bucket: 1 }))
     .map((place): FlowEvent => ({ kind: "snapshot-begin", snapshot: 1n, addresses: [place.address], places: [place] })),
-  fc.constant<FlowEvent>({
-    kind: "places",
-    places: [{ address: ip("203.0.113.11"), buckets: 2, generation: 1 }],
+  fc.boolean().map((released): FlowEvent => {
+    return { kind: "places", places: [{ address: ip("203.0.113.11"), buckets: 2, generation: 1 }], released };
   }),
   fc.constant<FlowEvent>({ kind: "forwarding", forwards: [{ address: ip("203.0.113.10"), owner: "vm-b" }] }),
   fc.constant<FlowEvent>({ kind: "tick" }),

@@ -29,7 +29,7 @@ const anyEvent: fc.Arbitrary<FlowEvent> = fc.oneof(
     addresses: fc.array(anyAddress, { maxLength: 5 }),
     places,
   }),
-  fc.record({ kind: fc.constant("places" as const), places }),
+  fc.record({ kind: fc.constant("places" as const), places, released: fc.boolean() }),
   fc.record({ kind: fc.constant("snapshot-page" as const), snapshot: uint64, rows }),
   fc.record({ kind: fc.constant("snapshot-end" as const), snapshot: uint64, flows: uint32 }),
   fc.record({ kind: fc.constant("barrier" as const), id: fc.stringMatching(/^[!-~]{1,128}$/) }),

@@ -34,14 +34,14 @@ class Instance {
     const opens = !this.flows.has(flowKeyText(key));
     const row = { key, state, openedAtMs: 1_000 + key.peerPort, generation: 1n };
     this.flows.set(flowKeyText(key), row);
-    this.#sequencer.change({ ...row, opens });
+    this.#sequencer.change(0, { ...row, opens });
   }
 
   end(key: FlowKey): void {
     const row = this.flows.get(flowKeyText(key));
     if (row === undefined) return;
     this.flows.delete(flowKeyText(key));
-    this.#sequencer.change({ ...row, state: "closed" });
+    this.#sequencer.change(0, { ...row, state: "closed" });
   }
 
   snapshot(scope: readonly IpAddress[]): void {

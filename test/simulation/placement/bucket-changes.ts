@@ -69,7 +69,7 @@ export class BucketChanges {
     if (told.has(instance.name)) return;
     if (instance.stageOf(address) === "done")
       told.set(instance.name, new Map(shardsOf(address, layout, shards).map((shard) => [shard, endOf(shard)])));
-    else if (random.chance(chanceOfStep)) instance.proceed(address, layout);
+    else if (random.chance(chanceOfStep)) instance.proceed(address, layout, random);
   }
 
   #hasArrived(address: IpAddress, { told }: Change): boolean {

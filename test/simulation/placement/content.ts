@@ -18,6 +18,7 @@ import type { Random } from "../random.ts";
 import { BucketChanges } from "./bucket-changes.ts";
 import type { Copies, Member, SimulatedCluster } from "./cluster.ts";
 import { Instance } from "./instance.ts";
+import { Listings } from "./listings.ts";
 import { type Asked, Questions } from "./questions.ts";
 
 const tickMs = 250;
@@ -26,6 +27,8 @@ const resyncTicks = 8;
 const usual = { lossOfEvents: 0.01, lossOfRequests: 0.2, changesBuckets: false };
 const instanceCount = 4;
 const chanceOfRestart = 0.001;
+/** In one tick, of an instance that is asked for a snapshot of some shard although nothing is missing there. */
+const chanceOfResync = 0.02;
 /** Messages of a shard that the stream keeps. */
 const retained = 3_000;
 /** In one tick: who is behind stays so for a while. */
@@ -58,6 +61,7 @@ export class Content implements Copies {
   readonly oracle = new Map<string, FlowKey>();
   readonly buckets: BucketChanges;
   readonly questions: Questions;
+  readonly listings: Listings;
   published = 0;
   lost = 0;
   handedOver = 0;
@@ -87,6 +91,7 @@ export class Content implements Copies {
       isApplied: (shard, position) => this.#isApplied(shard, position),
     });
     this.questions = new Questions({ shards, random: random.fork(2), holderOf: (shard) => this.#anyHolderOf(shard) });
+    this.listings = new Listings({ shards, holderOf: (shard) => this.#anyHolderOf(shard) });
     cluster.after(tickMs, () => this.#tick());
   }
 
@@ -137,17 +142,22 @@ export class Content implements Copies {
     for (const instance of this.#instances) {
       if (!this.#isQuiet) instance.churn(this.#random, this.oracle);
       if (this.#ticks % digestTicks === 0) instance.digest();
-      if (this.#options.changesBuckets && !this.#isQuiet && this.#random.chance(chanceOfRestart)) {
-        instance.restart(this.buckets.layouts);
-        this.buckets.restarted(instance);
-      }
+      if (this.#options.changesBuckets && !this.#isQuiet) this.#disturb(instance);
       for (let shard = 0; shard < this.#shards; shard++) this.#publish(instance, shard);
     }
     for (const copy of this.#copies.values()) if (copy.member.isAlive) this.#follow(copy);
     if (this.#ticks % resyncTicks === 0) this.#askForSnapshots();
     if (this.#options.changesBuckets) this.buckets.tick(!this.#isQuiet);
     this.questions.tick(this.#ticks, this.oracle, [this.buckets.layouts, this.buckets.former]);
+    this.listings.tick(this.oracle, this.buckets.layouts);
     this.#cluster.after(tickMs, () => this.#tick());
+  }
+
+  #disturb(instance: Instance): void {
+    if (this.#random.chance(chanceOfResync)) instance.snapshot(this.#random.below(this.#shards));
+    if (!this.#random.chance(chanceOfRestart)) return;
+    instance.restart(this.buckets.layouts);
+    this.buckets.restarted(instance);
   }
 
   #publish(instance: Instance, shard: number): void {

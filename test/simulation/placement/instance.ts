@@ -3,8 +3,8 @@ import type { IpAddress } from "../../../src/flow/address.ts";
 import type { FlowEventBatch, FlowRow } from "../../../src/flow/events.ts";
 import { type FlowKey, flowKeyText } from "../../../src/flow/flow.ts";
 import { KeyDigest } from "../../../src/flow/key-digest.ts";
-import { FlowSequencer } from "../../../src/flow/sequencer.ts";
-import { type Layout, newShardsOf, oldShardsOf, placeOf } from "../../../src/placement/layout.ts";
+import { type FlowChange, FlowSequencer } from "../../../src/flow/sequencer.ts";
+import { type Layout, oldShardsOf, placeOf, shardsUnder } from "../../../src/placement/layout.ts";
 import { Layouts } from "../../../src/placement/layouts.ts";
 import { ip, keyOf } from "../../support/flows.ts";
 import type { Random } from "../random.ts";
@@ -14,7 +14,7 @@ const portMax = 60;
 const bufferedMax = 10_000;
 
 /** How far it has come with a change of buckets. */
-export type Stage = "told nothing" | "shards told" | "new shards have all" | "done";
+export type Stage = "told nothing" | "shards told" | "telling" | "done";
 
 export class Instance {
   readonly name: string;
@@ -23,6 +23,8 @@ export class Instance {
   readonly #firstPort: number;
   readonly #flows = new Map<string, FlowRow>();
   readonly #stages = new Map<IpAddress, Stage>();
+  /** Shards that are still to be told of all that belongs to them. */
+  readonly #untold = new Map<IpAddress, readonly number[]>();
   #boots = 0;
   #layouts: Layouts;
   #sequencer: FlowSequencer;
@@ -47,13 +49,13 @@ export class Instance {
     if (known !== undefined && random.chance(0.5)) {
       this.#flows.delete(text);
       oracle.delete(text);
-      this.#sequencer.change({ ...known, state: "closed", opens: false });
+      this.#change({ ...known, state: "closed", opens: false });
       return;
     }
     const row: FlowRow = known ?? { key, state: "open", openedAtMs: 1_000, generation: 1n };
     this.#flows.set(text, row);
     oracle.set(text, key);
-    this.#sequencer.change({ ...row, opens: known === undefined });
+    this.#change({ ...row, opens: known === undefined });
   }
 
   /** Of the state that it is given; as the agent does, it goes on as before until {@link proceed}. */
@@ -68,21 +70,19 @@ export class Instance {
   }
 
   /** The next step of a change; what the step before it has said is stored by now. */
-  proceed(address: IpAddress, layout: Layout): void {
-    const olds = oldShardsOf(address, layout, this.#shards);
+  proceed(address: IpAddress, layout: Layout, random: Random): void {
     switch (this.stageOf(address)) {
       case "told nothing":
-        for (const shard of olds) this.#sequencer.places(shard, [placeOf(address, layout, shard, this.#shards)]);
+        this.#tellPlaces(address, layout, false);
         this.#stages.set(address, "shards told");
         return;
       case "shards told":
         this.#layouts.take(address, layout);
-        for (const shard of newShardsOf(address, layout, this.#shards)) this.#snapshotOf(address, shard);
-        this.#stages.set(address, "new shards have all");
+        this.#untold.set(address, random.sample(layout.buckets, layout.buckets));
+        this.#stages.set(address, "telling");
         return;
-      case "new shards have all":
-        for (const shard of olds) this.#snapshotOf(address, shard);
-        this.#stages.set(address, "done");
+      case "telling":
+        this.#tellNext(address, layout);
         return;
       case "done":
     }
@@ -112,6 +112,29 @@ export class Instance {
     this.#sequencer.seal(shard);
     for (let taken = this.#sequencer.take(shard); taken !== undefined; taken = this.#sequencer.take(shard))
       yield taken.batch;
+  }
+
+  /** Of its shards one after the other, in any order; then all that had its flows let go. */
+  #tellNext(address: IpAddress, layout: Layout): void {
+    const [bucket, ...untold] = this.#untold.get(address) ?? [];
+    this.#untold.set(address, untold);
+    const shard = shardsUnder(address, layout.buckets, this.#shards)[bucket ?? -1];
+    if (shard !== undefined) {
+      this.#snapshotOf(address, shard);
+      return;
+    }
+    this.#layouts.toldAll(address, layout.generation);
+    this.#tellPlaces(address, layout, true);
+    this.#stages.set(address, "done");
+  }
+
+  #tellPlaces(address: IpAddress, layout: Layout, released: boolean): void {
+    for (const shard of oldShardsOf(address, layout, this.#shards))
+      this.#sequencer.places(shard, [placeOf(address, layout, shard, this.#shards)], released);
+  }
+
+  #change(change: FlowChange): void {
+    this.#sequencer.change(this.#layouts.shardOf(change.key), change);
   }
 
   #snapshotOf(address: IpAddress, shard: number): void {

@@ -26,7 +26,7 @@ const shards = 32;
 const turnsMax = 16;
 const contentShards = 8;
 /** Of a scenario whose changes are worth anything. */
-const [settledMin, ownedMin] = [20, 1_000];
+const [settledMin, ownedMin, listedMin] = [20, 1_000, 1_000];
 const hotShard = 7;
 /** In two hours, of a shard's two copies: each time it moves, a member has fewer beside it. */
 const hotMovesMax = 8;
@@ -203,14 +203,17 @@ export const placementScenarios: readonly PlacementScenario[] = [
   {
     name: "questions",
     about:
-      "the same, with a stream that loses nothing: of no flow that lives is said that it has ended, or that there is none",
+      "the same, with a stream that loses nothing: of no flow that lives is said that it has ended, or that there is none, and none is left out of a list",
     wanted: (random) => ({ ...usual(random, 0.1), shards: contentShards }),
     play: (stage) => {
-      const { buckets, questions } = playContent(stage, { changesBuckets: true, lossOfEvents: 0 });
-      for (const fault of questions.faults) stage.checks.fail(fault);
+      const { buckets, questions, listings } = playContent(stage, { changesBuckets: true, lossOfEvents: 0 });
+      for (const fault of [...questions.faults, ...listings.faults]) stage.checks.fail(fault);
       const { owned, unknown } = questions.answered;
       if (owned < ownedMin) stage.checks.fail(`only ${owned} questions were answered`);
       stage.figure("changes of buckets", String(buckets.settled));
+      if (listings.whileMoving < listedMin)
+        stage.checks.fail(`only ${listings.whileMoving} lists were made while flows moved`);
+      stage.figure("lists while flows moved", String(listings.whileMoving));
       stage.figure("answers: owned, unknown", `${owned}, ${unknown}`);
     },
   },

@@ -59,6 +59,16 @@ describe("the publisher of flow events", () => {
     }
     return found;
   };
+  /** Of all shards, in the order in which they were stored. */
+  const allTold = async (): Promise<FlowEventBatch[]> => {
+    const told: FlowEventBatch[] = [];
+    for (let sequence = 1n; ; sequence++) {
+      const message = await bus.messageAt(flowStreamName, sequence, signal);
+      if (message === undefined) return told;
+      const batch = decodeFlowEventBatch(message.data);
+      if (batch.ok) told.push(unpacked(batch.value));
+    }
+  };
 
   beforeEach(async () => {
     bus = await memoryBus(signal);
@@ -104,7 +114,7 @@ describe("the publisher of flow events", () => {
     ]);
   });
 
-  test("tells the shards that have flows of it before any other, and these let go last (K3, K4)", async () => {
+  test("tells the shards that have flows of it before any other (K3)", async () => {
     const layouts = new Layouts(shards);
     start({ layouts });
     const layout = { buckets: 4, generation: 1, before: 1 };
@@ -114,18 +124,8 @@ describe("the publisher of flow events", () => {
     publisher.change(flows[1] as Flow);
     await adopting;
     for (const flow of flows) publisher.change(flow);
-    const positions = await publisher.snapshot(publicAddress, flows);
-    expect(positions.map((position) => position.shard)).toEqual(
-      [1, 2, 3, 0].map((bucket) => (shard + bucket) % shards),
-    );
-    expect(positions.slice(0, 3).every(({ sequence }) => sequence < (positions[3]?.sequence ?? 0n))).toBe(true);
-    const told: FlowEventBatch[] = [];
-    for (let sequence = 1n; sequence <= (positions[3]?.sequence ?? 0n); sequence++) {
-      const batch = decodeFlowEventBatch(
-        (await bus.messageAt(flowStreamName, sequence, signal))?.data ?? Buffer.alloc(0),
-      );
-      if (batch.ok) told.push(unpacked(batch.value));
-    }
+    await publisher.snapshot(publicAddress, flows);
+    const told = await allTold();
     const first = told.findIndex((batch) => batch.shard !== shard);
     expect(told.slice(0, first).map(({ body }) => body.kind)).toContain("places");
     const pages = told.flatMap(({ shard: of, body }) =>
@@ -135,6 +135,37 @@ describe("the publisher of flow events", () => {
     for (const [, of, wanted] of pages) expect(of).toBe(wanted);
     expect((await publisher.barrier("all", publicAddress)).length).toBe(4);
   });
+
+  test.each([
+    [1, 4],
+    [4, 1],
+    [2, 3],
+    [3, 2],
+  ])(
+    "releases shards from what has moved only when all have been told, from %i to %i (K4)",
+    async (before, buckets) => {
+      const layouts = new Layouts(shards);
+      start({ layouts });
+      layouts.take(publicAddress, { buckets: before, generation: 1 });
+      const layout = { buckets, generation: 2, before };
+      const flows = Array.from({ length: 40 }, (_, port) => flowOf(port, "vm-a"));
+      await publisher.adopt(publicAddress, layout);
+      await publisher.snapshotShard(shard, flows);
+      const positions = await publisher.snapshot(publicAddress, flows);
+      const told = await allTold();
+      const released = told.flatMap(({ body }, index) => (body.kind === "places" && body.released ? [index] : []));
+      expect(released.map((index) => told[index]?.shard).sort()).toEqual(
+        Array.from({ length: before }, (_, bucket) => (shard + bucket) % shards).sort(),
+      );
+      expect(told.findLastIndex(({ body }) => body.kind === "snapshot-end")).toBeLessThan(released[0] ?? 0);
+      // Only who has applied the releases has applied all: the positions are those of the last messages of all shards.
+      const ends = new Map(told.map((batch, index) => [batch.shard, BigInt(index + 1)]));
+      expect(new Map(positions.map((it) => [it.shard, it.sequence]))).toEqual(ends);
+      // What is lost may have been a release: a snapshot of the whole shard repeats it.
+      await publisher.snapshotShard(shard, flows);
+      expect((await allTold()).at(-1)?.body).toMatchObject({ kind: "places", released: true });
+    },
+  );
 
   test("never waits while the bus is away, and publishes everything in order once it is back (E6)", async () => {
     bus.setConnected(false);

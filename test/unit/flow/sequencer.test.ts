@@ -32,8 +32,8 @@ const bodies = (from: FlowSequencer): FlowEvent[] => takeAll(from).map(({ body }
 describe("the sequencer", () => {
   test("sends the changes of a window as one message, numbered from 1", () => {
     const it = sequencer();
-    it.change(rowOf(1));
-    it.change(rowOf(2));
+    it.change(shard, rowOf(1));
+    it.change(shard, rowOf(2));
     expect(it.take(shard)).toBeUndefined();
     it.seal(shard);
     expect(it.take(shard)?.batch).toEqual({
@@ -48,18 +48,18 @@ describe("the sequencer", () => {
 
   test("sends only the last state that a flow had in a window", () => {
     const it = sequencer();
-    it.change(rowOf(1, "half-open"));
-    it.change(rowOf(2));
-    it.change(rowOf(1, "open"));
+    it.change(shard, rowOf(1, "half-open"));
+    it.change(shard, rowOf(2));
+    it.change(shard, rowOf(1, "open"));
     it.seal(shard);
     expect(bodies(it)).toEqual([{ kind: "changes", rows: [rowOf(1, "open"), rowOf(2)], coalesced: [] }]);
   });
 
   test("only counts a flow that opens and closes within a window (E8)", () => {
     const it = sequencer();
-    it.change({ ...rowOf(1, "half-open"), opens: true });
-    it.change(rowOf(1, "open"));
-    it.change(rowOf(1, "closed"));
+    it.change(shard, { ...rowOf(1, "half-open"), opens: true });
+    it.change(shard, rowOf(1, "open"));
+    it.change(shard, rowOf(1, "closed"));
     it.seal(shard);
     expect(bodies(it)).toEqual([{ kind: "changes", rows: [], coalesced: [{ address: publicAddress, flows: 1 }] }]);
     expect(it.buffered).toBe(0);
@@ -67,8 +67,8 @@ describe("the sequencer", () => {
 
   test("tells of the end of a flow that was told of in an earlier window", () => {
     const it = sequencer();
-    it.change(rowOf(1, "half-open"));
-    it.change(rowOf(1, "closed"));
+    it.change(shard, rowOf(1, "half-open"));
+    it.change(shard, rowOf(1, "closed"));
     it.seal(shard);
     expect(bodies(it)).toEqual([{ kind: "changes", rows: [rowOf(1, "closed")], coalesced: [] }]);
   });
@@ -76,15 +76,20 @@ describe("the sequencer", () => {
   test("keeps the end of one flow apart from the next flow of the same key", () => {
     const it = sequencer();
     const next = rowOf(1, "half-open", { openedAtMs: 1_700_000_000_500 });
-    it.change(rowOf(1, "closed"));
-    it.change({ ...next, opens: true });
+    it.change(shard, rowOf(1, "closed"));
+    it.change(shard, { ...next, opens: true });
     it.seal(shard);
     expect(bodies(it)).toEqual([{ kind: "changes", rows: [rowOf(1, "closed"), next], coalesced: [] }]);
   });
 
   test("says when a message is full, and begins another", () => {
     const it = sequencer();
-    expect([1, 2, 3, 4].map((port) => it.change(rowOf(port)))).toEqual(["buffered", "buffered", "full", "buffered"]);
+    expect([1, 2, 3, 4].map((port) => it.change(shard, rowOf(port)))).toEqual([
+      "buffered",
+      "buffered",
+      "full",
+      "buffered",
+    ]);
     expect(bodies(it)).toEqual([{ kind: "changes", rows: [rowOf(1), rowOf(2), rowOf(3)], coalesced: [] }]);
     it.seal(shard);
     expect(takeAll(it).map(({ sequence }) => sequence)).toEqual([2n]);
@@ -92,9 +97,9 @@ describe("the sequencer", () => {
 
   test("puts a barrier after every change that came before it (E4)", () => {
     const it = sequencer();
-    it.change(rowOf(1));
+    it.change(shard, rowOf(1));
     const ordered = it.barrier(shard, "mark");
-    it.change(rowOf(2));
+    it.change(shard, rowOf(2));
     it.seal(shard);
     const taken = takeAll(it);
     expect(taken.map(({ body }) => body.kind)).toEqual(["changes", "barrier", "changes"]);
@@ -107,13 +112,13 @@ describe("the sequencer", () => {
 
   test("sends a snapshot in pages, between the changes before and after it", () => {
     const it = sequencer();
-    it.change(rowOf(9));
+    it.change(shard, rowOf(9));
     it.snapshot(
       shard,
       [publicAddress],
       [1, 2, 3, 4].map((port) => rowOf(port)),
     );
-    it.change(rowOf(9, "closed"));
+    it.change(shard, rowOf(9, "closed"));
     it.seal(shard);
     const taken = takeAll(it);
     expect(taken.map(({ sequence }) => sequence)).toEqual([1n, 2n, 3n, 4n, 5n, 6n]);
@@ -134,11 +139,11 @@ describe("the sequencer", () => {
     expect(it.take(shard)?.batch.body.kind).toBe("snapshot-begin");
     expect(it.take(shard)?.batch.body).toMatchObject({ rows: [rowOf(1), rowOf(2), rowOf(3)] });
     table.set(5, rowOf(5));
-    it.change({ ...rowOf(5), opens: true });
+    it.change(shard, { ...rowOf(5), opens: true });
     table.delete(4);
-    it.change(rowOf(4, "closed"));
+    it.change(shard, rowOf(4, "closed"));
     expect(it.take(shard)?.batch.body).toMatchObject({ kind: "snapshot-page", rows: [rowOf(5)] });
-    it.change(rowOf(5, "closed"));
+    it.change(shard, rowOf(5, "closed"));
     it.seal(shard);
     expect(bodies(it)).toEqual([
       { kind: "snapshot-end", snapshot: 1n, flows: 4 },
@@ -149,15 +154,15 @@ describe("the sequencer", () => {
   test("tells of every step of every flow when it is not to coalesce (E8)", () => {
     const it = sequencer({ coalesce: false });
     const steps = [rowOf(1, "half-open"), rowOf(1), rowOf(1, "closed")];
-    for (const step of steps) it.change({ ...step, opens: step.state === "half-open" });
+    for (const step of steps) it.change(shard, { ...step, opens: step.state === "half-open" });
     expect(bodies(it)).toEqual([{ kind: "changes", rows: steps, coalesced: [] }]);
   });
 
   test("puts a digest after the changes that it counts, and leaves it out while a snapshot is on its way (E10)", () => {
     const it = sequencer();
-    it.change(rowOf(1));
+    it.change(shard, rowOf(1));
     it.digest(shard, { flows: 1, keyXor: 7n });
-    it.change(rowOf(2));
+    it.change(shard, rowOf(2));
     it.snapshot(shard, [], [rowOf(1), rowOf(2)]);
     it.digest(shard, { flows: 2, keyXor: 8n });
     const kinds = ["changes", "digest", "changes", "snapshot-begin", "snapshot-page", "snapshot-end"];
@@ -168,7 +173,7 @@ describe("the sequencer", () => {
     const it = sequencer();
     it.tick(shard);
     it.tick(shard);
-    it.change(rowOf(1));
+    it.change(shard, rowOf(1));
     it.tick(shard);
     it.seal(shard);
     expect(bodies(it).map(({ kind }) => kind)).toEqual(["tick", "changes"]);
@@ -176,7 +181,7 @@ describe("the sequencer", () => {
 
   test("says nothing but a snapshot after changes were dropped", () => {
     const it = sequencer({ bufferedMax: 1 });
-    for (const port of [1, 2]) it.change(rowOf(port));
+    for (const port of [1, 2]) it.change(shard, rowOf(port));
     it.tick(shard);
     it.digest(shard, { flows: 0, keyXor: 0n });
     it.forwards(shard, [{ address: publicAddress, owner: "vm-b" }]);
@@ -191,15 +196,15 @@ describe("the sequencer", () => {
 
   test("beyond its buffer drops the shard's changes and leaves a hole in the numbers", () => {
     const it = sequencer({ bufferedMax: 2 });
-    it.change(rowOf(1));
+    it.change(shard, rowOf(1));
     it.seal(shard);
     expect(it.take(shard)?.batch.sequence).toBe(1n);
-    it.change(rowOf(2));
-    it.change(rowOf(3));
-    expect(it.change(rowOf(4))).toBe("overflow");
+    it.change(shard, rowOf(2));
+    it.change(shard, rowOf(3));
+    expect(it.change(shard, rowOf(4))).toBe("overflow");
     expect(it.buffered).toBe(0);
     expect(it.lostShards()).toEqual([shard]);
-    expect(it.change(rowOf(5))).toBe("overflow");
+    expect(it.change(shard, rowOf(5))).toBe("overflow");
     it.snapshot(shard, [], [rowOf(5)]);
     expect(it.lostShards()).toEqual([]);
     expect(takeAll(it).map(({ sequence }) => sequence)).toEqual([3n, 4n, 5n]);
@@ -208,8 +213,8 @@ describe("the sequencer", () => {
   test("takes no barrier and no snapshot of an address after changes were dropped", () => {
     const it = sequencer({ bufferedMax: 1 });
     const ordered = it.barrier(shard, "before");
-    it.change(rowOf(1));
-    it.change(rowOf(2));
+    it.change(shard, rowOf(1));
+    it.change(shard, rowOf(2));
     expect(it.takeDropped()).toEqual([ordered.kind === "ordered" && ordered.ticket]);
     expect(it.barrier(shard, "after")).toEqual({ kind: "snapshot-needed" });
     expect(it.snapshot(shard, [publicAddress], [])).toEqual({ kind: "snapshot-needed" });
@@ -231,8 +236,8 @@ describe("the sequencer", () => {
       .find((key) => shardOf(key.address, shards) !== shard);
     if (address === undefined) throw new Error("no address of another shard");
     const other = shardOf(address.address, shards);
-    it.change(rowOf(1));
-    it.change(rowOf(1, "open", { key: address }));
+    it.change(shard, rowOf(1));
+    it.change(other, rowOf(1, "open", { key: address }));
     expect(it.busyShards().sort()).toEqual([shard, other].sort());
     it.seal(shard);
     it.seal(other);

@@ -50,17 +50,52 @@ describe("a shard whose address gets another number of buckets", () => {
     say(instance, { kind: "changes", rows: opened.map((port) => rowOf(port)), coalesced: [] });
   const kindOf = (port: number): string => table.find(keyOf(port)).kind;
 
-  test("lets flows go that have moved without telling that they ended, and tells it of others (K4)", () => {
-    open("vm-a", here, alsoHere, there, alsoThere);
-    expect(snapshot("vm-a", place(1), [here])).toEqual([`${alsoHere} closed`]);
-    expect([here, alsoHere, there, alsoThere].map(kindOf)).toEqual(["owned", "closed", "elsewhere", "elsewhere"]);
-    expect(table.counts()).toMatchObject([{ flows: 1 }]);
+  const release = (instance: string, told: typeof whole) =>
+    say(instance, { kind: "places", places: [told], released: true });
+
+  test.each([false, true])(
+    "keeps flows that belong elsewhere at the end of a snapshot, of the whole shard: %s (K4)",
+    (isWhole) => {
+      open("vm-a", here, alsoHere, there, alsoThere);
+      expect(snapshot("vm-a", place(1), [here], isWhole)).toEqual([`${alsoHere} closed`]);
+      expect([here, alsoHere, there, alsoThere].map(kindOf)).toEqual(["owned", "closed", "owned", "owned"]);
+    },
+  );
+
+  test("lets flows go that have moved when their owner says so, without telling that they ended (K4)", () => {
+    open("vm-a", here, there, alsoThere);
+    open("vm-b", alsoHere, there);
+    const listed = table.flowsOf({ address: publicAddress, owner: "vm-a" });
+    expect(release("vm-a", place(1))).toEqual([]);
+    expect([here, alsoHere, there, alsoThere].map(kindOf)).toEqual(["owned", "owned", "owned", "elsewhere"]);
+    expect(table.find(keyOf(there))).toMatchObject({ flow: { owner: "vm-b" } });
+    expect(table.counts()).toMatchObject([{ flows: 2 }, { flows: 1 }].toSorted());
+    expect([...listed]).toHaveLength(3);
+    // What was left goes on as ever.
+    expect(say("vm-a", { kind: "changes", rows: [rowOf(here, "closed")], coalesced: [] })).toEqual([`${here} closed`]);
+    expect(table.size).toBe(2);
+  });
+
+  test("lets go of all where its address has no bucket, and knows that by digest (K4)", () => {
+    open("vm-a", here, there);
+    const { bucket: _, ...none } = place(1);
+    release("vm-a", none as typeof whole);
+    expect([table.size, kindOf(here), kindOf(there)]).toEqual([0, "elsewhere", "elsewhere"]);
+    say("vm-a", { kind: "digest", flows: 0, keyXor: 0n });
+    expect(table.whole).toBe(true);
+  });
+
+  test("keeps what an owner that goes by an older layout than others releases it from (K5)", () => {
+    open("vm-a", here, there);
+    say("vm-b", { kind: "places", places: [place(2)], released: false });
+    release("vm-a", place(1));
+    expect([here, there].map(kindOf)).toEqual(["owned", "owned"]);
   });
 
   test("says of what does not belong here that it is elsewhere, never that it has ended or that there is none (K3)", () => {
     open("vm-a", there);
     say("vm-a", { kind: "changes", rows: [rowOf(alsoThere, "closed"), rowOf(alsoHere, "closed")], coalesced: [] });
-    say("vm-a", { kind: "places", places: [place(1)] });
+    say("vm-a", { kind: "places", places: [place(1)], released: false });
     expect(kindOf(there)).toBe("owned");
     expect([alsoThere, alsoHere, here].map(kindOf)).toEqual(["elsewhere", "closed", "absent"]);
   });
@@ -68,7 +103,7 @@ describe("a shard whose address gets another number of buckets", () => {
   test("keeps what an owner that goes by an older layout than others does not speak of (K5)", () => {
     open("vm-a", here, there);
     open("vm-b", alsoHere, alsoThere);
-    say("vm-a", { kind: "places", places: [place(2)] });
+    say("vm-a", { kind: "places", places: [place(2)], released: false });
     // By generation 1 this shard was no bucket of the address.
     const { bucket: _, ...none } = place(1);
     expect(snapshot("vm-b", none as typeof whole, [])).toEqual([]);
@@ -78,22 +113,16 @@ describe("a shard whose address gets another number of buckets", () => {
 
   test("ends what an owner by an older layout leaves out although it belongs here by that (K5)", () => {
     open("vm-b", here, there);
-    say("vm-a", { kind: "places", places: [place(2)] });
+    say("vm-a", { kind: "places", places: [place(2)], released: false });
     expect(snapshot("vm-b", whole, [here])).toEqual([`${there} closed`]);
   });
 
   test("ends what an owner has here of an address that its snapshot of the whole shard does not name", () => {
     open("vm-a", here, there);
     const none: FlowEvent = { kind: "snapshot-begin", snapshot: 1n, addresses: [], places: [] };
-    say("vm-b", { kind: "places", places: [place(1)] });
+    say("vm-b", { kind: "places", places: [place(1)], released: false });
     say("vm-a", none);
     const ended = say("vm-a", { kind: "snapshot-end", snapshot: 1n, flows: 0 });
     expect(ended.toSorted()).toEqual([`${here} closed`, `${there} closed`].toSorted());
-  });
-
-  test("lets go of moved flows also in a new run's snapshot of the whole shard", () => {
-    open("vm-a", here, there);
-    expect(snapshot("vm-a", place(1), [here], true)).toEqual([]);
-    expect([here, there].map(kindOf)).toEqual(["owned", "elsewhere"]);
   });
 });

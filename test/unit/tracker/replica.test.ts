@@ -114,7 +114,7 @@ describe("a copy of a shard", () => {
     const place = { address: publicAddress, buckets: 3, generation: 2 };
     const first = start();
     await speaker.say(changes(rowOf(1)));
-    await first.reached(await speaker.say({ kind: "places", places: [place] }), signal);
+    await first.reached(await speaker.say({ kind: "places", places: [place], released: false }), signal);
     await end();
     const second = start();
     await second.reached(await speaker.say({ kind: "tick" }), signal);

@@ -220,9 +220,8 @@ export interface FlowColumns {
  * SnapshotEnd is applied. Trackers ask for a snapshot of the shard on `baton.resync.<instance>`, or of every
  * instance on `baton.resync-all`, with {"shard": number, "reason": text}; nothing is stored there.
  *
- * Of an address in `places` a snapshot speaks only of the flows that belong to this shard. The sender's other flows here have
- * moved, if no place of a higher generation was named in this shard before: they are told of elsewhere, and have not ended. Where
- * one was, they stay.
+ * Of an address in `places` a snapshot speaks only of the flows that belong to this shard. The sender's other flows here stay,
+ * until PlacesTold says that they are known elsewhere.
  */
 export interface SnapshotBegin {
   snapshot: bigint;
@@ -233,6 +232,11 @@ export interface SnapshotBegin {
 /** From the sender's next change on, flows of these addresses are told of where they belong by these layouts. */
 export interface PlacesTold {
   places: AddressPlace[];
+  /**
+   * Every shard has been told of all that belongs to it: the sender's flows here that belong elsewhere have moved. They leave,
+   * and have not ended, unless a place of a higher generation was named in this shard before.
+   */
+  released: boolean;
 }
 
 /** Which of an address's flows belong to the shard, by the layout that the sender goes by. */
@@ -1441,13 +1445,16 @@ export const SnapshotBegin: MessageFns<SnapshotBegin> = {
 };
 
 function createBasePlacesTold(): PlacesTold {
-  return { places: [] };
+  return { places: [], released: false };
 }
 
 export const PlacesTold: MessageFns<PlacesTold> = {
   encode(message: PlacesTold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.places) {
       AddressPlace.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.released !== false) {
+      writer.uint32(16).bool(message.released);
     }
     return writer;
   },
@@ -1473,6 +1480,14 @@ export const PlacesTold: MessageFns<PlacesTold> = {
             message.places.push(AddressPlace.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.released = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1488,6 +1503,7 @@ export const PlacesTold: MessageFns<PlacesTold> = {
   fromJSON(object: any): PlacesTold {
     return {
       places: globalThis.Array.isArray(object?.places) ? object.places.map((e: any) => AddressPlace.fromJSON(e)) : [],
+      released: isSet(object.released) ? globalThis.Boolean(object.released) : false,
     };
   },
 
@@ -1495,6 +1511,9 @@ export const PlacesTold: MessageFns<PlacesTold> = {
     const obj: any = {};
     if (message.places?.length) {
       obj.places = message.places.map((e) => AddressPlace.toJSON(e));
+    }
+    if (message.released !== false) {
+      obj.released = message.released;
     }
     return obj;
   },
@@ -1505,6 +1524,7 @@ export const PlacesTold: MessageFns<PlacesTold> = {
   fromPartial<I extends Exact<DeepPartial<PlacesTold>, I>>(object: I): PlacesTold {
     const message = createBasePlacesTold();
     message.places = object.places?.map((e) => AddressPlace.fromPartial(e)) || [];
+    message.released = object.released ?? false;
     return message;
   },
 };
