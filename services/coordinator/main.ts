@@ -72,7 +72,7 @@ async function serve(config: CoordinatorConfig, log: Logger, signal: AbortSignal
     leader: () => coordinator.leader,
     epoch: () => epochs.current?.epoch,
   });
-  const layout = (address: IpAddress): Layout => layoutOf(epochs.current?.layouts, address);
+  const layout = (address: IpAddress): Layout => layoutOf(coordinator.leader?.cluster.layouts, address);
   const publishing = new Publishing({ config, bus, layout, processId, metrics, log });
   const endpoint = config.advertise ?? config.listen[0] ?? "";
   const coordinator = assemble({ config, bus, trackers, processId, endpoint, publishing, metrics, log });

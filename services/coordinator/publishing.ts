@@ -29,7 +29,7 @@ const drainMs = 3_000;
 export interface PublishingOptions {
   readonly config: CoordinatorConfig;
   readonly bus: NatsBus;
-  /** By the newest epoch. */
+  /** By which the leader orders: a shard that agents tell of an address has to hear who owns it. */
   readonly layout: (address: IpAddress) => Layout;
   /** Random, this process's own. */
   readonly processId: string;

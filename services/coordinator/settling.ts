@@ -45,24 +45,34 @@ export async function settleLayouts(options: SettlingOptions, signal: AbortSigna
 }
 
 async function look(options: SettlingOptions, signal: AbortSignal): Promise<void> {
-  const { epochs, leader, reports, log } = options;
-  const { current } = epochs;
-  const cluster = leader()?.cluster;
-  if (current === undefined || cluster === undefined) return;
-  const told = movingLayouts(current).flatMap(([address, layout]) => {
-    const positions = toldPositions(cluster, address, layout, current.holders.length);
-    return positions === undefined ? [] : [{ address, layout, positions }];
-  });
+  const { epochs, reports, log } = options;
+  const moving = epochs.current === undefined ? [] : movingLayouts(epochs.current);
+  const told = moving.filter(([address, layout]) => toldNow(options, address, layout) !== undefined);
   if (told.length === 0) return;
   try {
     const known = await reports(signal);
-    for (const { address, layout, positions } of told)
+    for (const [address, layout] of told) {
+      // Agents may have gone since the trackers were asked, or since the address before was settled.
+      const { current } = epochs;
+      const positions = toldNow(options, address, layout);
+      if (current === undefined || positions === undefined) continue;
       if (haveApplied(current, shardsOf(address, layout, current.holders.length), positions, known))
         await settle(options, address, layout, signal);
+    }
   } catch (error) {
     signal.throwIfAborted();
     log.warn({ error }, "whether flows have moved is not known now");
   }
+}
+
+function toldNow(
+  { epochs, leader }: SettlingOptions,
+  address: IpAddress,
+  layout: Layout,
+): readonly ShardPosition[] | undefined {
+  const cluster = leader()?.cluster;
+  if (epochs.current === undefined || cluster === undefined) return undefined;
+  return toldPositions(cluster, address, layout, epochs.current.holders.length);
 }
 
 /** Every tracker that is named for one of the shards: also a standby may be asked. */

@@ -1,12 +1,12 @@
 /**
  * The epoch records of a store as this process has read them: the newest, some before it, and whose numbers are wasted.
  *
- * A record that can't be read is counted, told and stepped over; it rules nothing, and its number is not used again. An
+ * A record that can't be read, or moves flows without saying from where, is counted, told and stepped over; it rules nothing, and its number is not used again. An
  * epoch that was read is kept even when the store loses it.
  */
 import type { Assignment } from "../placement/assignment.ts";
 import { earlierEpochsMax } from "../placement/epoch-log.ts";
-import { newestLayouts } from "../placement/layout.ts";
+import { layoutOf, newestLayouts } from "../placement/layout.ts";
 import { abortable } from "./abortable.ts";
 import { decodeEpoch, epochOfKey } from "./epoch-record.ts";
 
@@ -61,7 +61,7 @@ export class EpochMirror {
     }
     if (epoch > this.#highest) this.#highest = epoch;
     const decoded = decodeEpoch(epoch, value, this.#options.shards);
-    if (decoded.ok) this.#keep(decoded.value);
+    if (decoded.ok) this.#judge(key, decoded.value);
     else this.#reject(epoch, key, decoded.message);
     this.#wake();
   }
@@ -78,6 +78,16 @@ export class EpochMirror {
   async until(condition: () => boolean, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     while (!condition()) await abortable(this.#changed.promise, signal);
+  }
+
+  /** Against the record before it, which may be unknown: to who has just begun, or was away for longer than records are kept. */
+  #judge(key: string, read: Assignment): void {
+    let before = read.epoch - 1n;
+    while (this.#malformed.has(before)) before--;
+    const earlier = this.#epochs.find(({ epoch }) => epoch === before);
+    const fault = earlier && unannounced(earlier, read);
+    if (fault === undefined) this.#keep(read);
+    else this.#reject(read.epoch, key, fault);
   }
 
   #keep(record: Assignment): void {
@@ -108,6 +118,17 @@ export class EpochMirror {
     this.#changed = Promise.withResolvers<void>();
     changed.resolve();
   }
+}
+
+/** Why the record moves flows without saying so: nobody would look for them where they still are. */
+function unannounced(earlier: Assignment, { layouts }: Assignment): string | undefined {
+  for (const [address, { buckets, generation, before }] of layouts ?? []) {
+    const known = layoutOf(earlier.layouts, address);
+    if (generation <= known.generation || buckets === known.buckets || before === known.buckets) continue;
+    const found = before ?? "none";
+    return `buckets.${address}.before: expected ${known.buckets}, as in epoch ${earlier.epoch}, found ${found}`;
+  }
+  return undefined;
 }
 
 function isSame(a: Assignment, b: Assignment): boolean {

@@ -1,9 +1,10 @@
 /** Lists the flows of an address, shard by shard. */
-import { type Flow, flowKeyText } from "../flow/flow.ts";
+import type { Flow } from "../flow/flow.ts";
 import { serverStream } from "./client.ts";
 import { fromServiceError } from "./errors.ts";
 import { positionsToProto, readFlow } from "./flow-codec.ts";
 import { addressShardToProto } from "./layout-codec.ts";
+import { ListedFlows } from "./moving-flows.ts";
 import type { AddressShards, Bounds, TrackerDirectory } from "./tracker-directory.ts";
 import { type ListQuery, layoutAttemptsMax } from "./tracker-queries.ts";
 
@@ -35,15 +36,7 @@ async function* listOnce(
   of: AddressShards,
   bounds: Bounds,
 ): AsyncGenerator<Flow[], void, undefined> {
-  const isMoving = of.layout.before !== undefined;
-  const told = new Set<string>();
-  const isNew = (flow: Flow): boolean => {
-    if (!isMoving) return true;
-    const text = `${flow.owner} ${flowKeyText(flow.key)}`;
-    if (told.has(text)) return false;
-    told.add(text);
-    return true;
-  };
+  const listed = new ListedFlows(of.layout, await directory.shards(bounds));
   let left = query.limit ?? Number.POSITIVE_INFINITY;
   // Where flows still are, before where they go to: none is missed on its way.
   for (const shard of of.shards.toReversed()) {
@@ -61,7 +54,7 @@ async function* listOnce(
     for await (const page of pages) {
       const flows = page.flows
         .map((flow) => readFlow("flow", flow))
-        .filter(isNew)
+        .filter((flow) => listed.isNew(flow, shard))
         .slice(0, left);
       left -= flows.length;
       yield flows;

@@ -27,7 +27,8 @@ export class ShardClient {
     const shards = wanted.length > 0 ? wanted : [...Array(await this.#directory.shards(bounds)).keys()];
     const counted = await this.#countIn(shards, { address: "", of: undefined, buckets: 0 }, atLeast, bounds);
     if (wanted.length > 0) return counted;
-    const layouts = await this.#directory.layouts(bounds);
+    // A tracker may have heard that flows are on their way, and this client not.
+    const layouts = await (counted.complete ? this.#directory.layouts(bounds) : this.#directory.newestLayouts(bounds));
     const moving = [...layouts].flatMap(([it, { before }]) => (before === undefined ? [] : [it]));
     const others = counted.counts.filter((count) => !moving.includes(count.address));
     const parts = await Promise.all(moving.map((it) => this.#countOf(it, atLeast, bounds)));

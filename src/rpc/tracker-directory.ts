@@ -91,6 +91,12 @@ export class TrackerDirectory implements Disposable {
     return (await this.#learn(bounds)).layouts ?? noLayouts;
   }
 
+  /** Asked for anew. */
+  async newestLayouts(bounds: Bounds): Promise<LayoutMap> {
+    this.#assignment = undefined;
+    return await this.layouts(bounds);
+  }
+
   /** Where the address's flows may be, and by which layout. `atLeast`: positions of it, by a layout that is perhaps newer. */
   async shardsFor(address: IpAddress, atLeast: readonly ShardPosition[], bounds: Bounds): Promise<AddressShards> {
     const known = await this.#shardsOf(address, bounds);
@@ -269,8 +275,10 @@ export class TrackerDirectory implements Disposable {
   /** A higher epoch than the one held: asked for before the next question, whoever answers this one. */
   #heed(error: ReceivedError): void {
     const epoch = epochOf(error);
-    if (epoch === undefined || epoch <= this.#epochTold) return;
-    this.#epochTold = epoch;
+    if (epoch === undefined) return;
+    // Who was asked before may not have heard of the layout yet: the caller bounds how often it comes back.
+    if (epoch <= this.#epochTold && error.code !== "LAYOUT_CHANGED") return;
+    if (epoch > this.#epochTold) this.#epochTold = epoch;
     if (this.#newest === undefined || this.#newest.epoch < epoch) this.#assignment = undefined;
   }
 

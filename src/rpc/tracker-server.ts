@@ -19,7 +19,9 @@ import {
   TrackerServiceService,
 } from "../gen/baton/v1/tracker.ts";
 import { belongsTo, bucketsMax, placeOf } from "../placement/layout.ts";
+import { movingLayouts } from "../placement/operator-buckets.ts";
 import type { FlowStore } from "../tracker/level.ts";
+import type { ShardReplica } from "../tracker/replica.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import type { DetailedError } from "./errors.ts";
 import { decode, readAddress, readInteger, readList, readName } from "./fields.ts";
@@ -31,6 +33,8 @@ import { lookUp } from "./tracker-lookup.ts";
 import { listReplicas, shardTransfers } from "./tracker-shards.ts";
 import {
   caughtUp,
+  checkPlace,
+  isAheadOf,
   missedError,
   pagesOf,
   replicaFor,
@@ -86,6 +90,7 @@ async function* list(tracker: Tracker, request: ListFlowsRequest, context: CallC
   if (!asked.ok) throw new Refusal({ code: "INVALID_ARGUMENT", message: asked.message });
   const shard = shardAsked(tracker, asked.value.address, asked.value.layout, request.of?.shard);
   const replica = await caughtUp(tracker, shard, asked.value.atLeast, context);
+  checkPlace(tracker, replica, asked.value.address, asked.value.layout);
   const positions = [{ shard: replica.shard, sequence: replica.table.sequence }];
   let left = asked.value.limit;
   for (const { items } of pagesOf(replica.table.flowsOf(asked.value))) {
@@ -124,6 +129,7 @@ async function count(
     context,
   );
   if (behind.length > 0) return { ok: false, error: missedError(tracker, behind) };
+  if (address !== undefined) for (const replica of replicas) checkPlace(tracker, replica, address, layout);
   const counts = replicas
     .flatMap(({ shard, table }) => {
       if (address === undefined || buckets === 0) return table.counts(address);
@@ -134,7 +140,15 @@ async function count(
       return { ...of, flows: BigInt(flows), halfOpen: BigInt(halfOpen) };
     });
   const positions = replicas.map(({ shard, table }) => ({ shard, sequence: table.sequence }));
-  return { ok: true, value: { counts, positions, complete: replicas.every(({ shard }) => tracker.isUpToDate(shard)) } };
+  const isWhole = replicas.every(({ shard }) => tracker.isUpToDate(shard));
+  const complete = isWhole && (address !== undefined || !anyMoves(tracker, replicas));
+  return { ok: true, value: { counts, positions, complete } };
+}
+
+/** Flows of some address may be in two of the shards; also where only the instances have heard of that yet. */
+function anyMoves(tracker: Tracker, replicas: readonly ShardReplica[]): boolean {
+  if (tracker.assignment !== undefined && movingLayouts(tracker.assignment).length > 0) return true;
+  return replicas.some(({ table }) => table.counts().some(({ address }) => isAheadOf(tracker, table, address)));
 }
 
 async function barrier(

@@ -43,8 +43,21 @@ export function checkLayout(tracker: Tracker, address: IpAddress, theirs: Layout
   if (isNewerLayout(known, theirs)) throw new Refusal(layoutError(tracker, address));
 }
 
-export function layoutError({ assignment }: Tracker, address: IpAddress): DetailedError {
-  const epoch = String(assignment?.epoch ?? 0n);
+/** Throws a {@link Refusal} where flows of the address were told of by a newer layout than the caller's. */
+export function checkPlace(tracker: Tracker, { table }: ShardReplica, address: IpAddress, theirs: Layout): void {
+  if ((table.placeOf(address)?.generation ?? 0) <= theirs.generation) return;
+  // Instances may have heard of an epoch that this tracker has not: one after its own.
+  const isAhead = isAheadOf(tracker, table, address);
+  throw new Refusal(layoutError(tracker, address, isAhead ? 1n : 0n));
+}
+
+/** Instances tell the flows of the address by a layout of which this tracker has not heard. */
+export function isAheadOf({ assignment }: Tracker, table: ShardReplica["table"], address: IpAddress): boolean {
+  return (table.placeOf(address)?.generation ?? 0) > layoutOf(assignment?.layouts, address).generation;
+}
+
+export function layoutError({ assignment }: Tracker, address: IpAddress, ahead = 0n): DetailedError {
+  const epoch = String((assignment?.epoch ?? 0n) + ahead);
   return {
     code: "LAYOUT_CHANGED",
     message: `the flows of ${address} lie in other buckets by epoch ${epoch}: ask for the assignment, or ask a coordinator`,

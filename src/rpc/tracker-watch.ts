@@ -28,7 +28,7 @@ import {
 import { type CallContext, Refusal } from "./handler.ts";
 import { readOptionalLayout } from "./layout-codec.ts";
 import { unreadChangesMax, untoldChangesMax } from "./tracker-limits.ts";
-import { caughtUp, layoutError, movedError, pagesOf, shardAsked } from "./tracker-wait.ts";
+import { caughtUp, checkPlace, layoutError, movedError, pagesOf, shardAsked } from "./tracker-wait.ts";
 
 interface Asked {
   readonly query: FlowQuery;
@@ -47,6 +47,7 @@ export async function* watchFlows(
   const { query, after, atLeast, layout } = asked.value;
   const wanted = shardAsked(tracker, query.address, layout, request.of?.shard);
   const replica = await caughtUp(tracker, wanted, [...atLeast, ...after], context);
+  checkPlace(tracker, replica, query.address, layout);
   const { shard } = replica;
   const log = tracker.changesOf(shard);
   const { history } = log;

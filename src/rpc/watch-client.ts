@@ -17,6 +17,7 @@ import {
   watchPositionsToProto,
 } from "./flow-codec.ts";
 import { addressShardToProto } from "./layout-codec.ts";
+import { WatchedFlows } from "./moving-flows.ts";
 import type { AddressShards, Bounds, TrackerDirectory } from "./tracker-directory.ts";
 import type { WatchEvent, WatchQuery } from "./tracker-queries.ts";
 
@@ -25,6 +26,7 @@ const resumeWaitMs = 250;
 
 /** What one shard tells. */
 interface Part {
+  readonly shard: number;
   readonly kind: WatchEvent["kind"];
   readonly flows: WatchEvent["flows"];
   readonly complete: boolean;
@@ -82,7 +84,8 @@ export class WatchClient {
     const stop = AbortSignal.any([signal, ended.signal]);
     const parts = shards.map((shard) => this.#parts(query, { ...of, shard }, seen, stop));
     try {
-      yield* together(shards, parts, seen);
+      const watched = new WatchedFlows(of.layout, await this.#directory.shards(boundsOf(signal)));
+      yield* together(shards, parts, seen, watched);
     } finally {
       ended.abort(new Error("the watch has ended"));
       await Promise.allSettled(parts.map((part) => part.return()));
@@ -110,7 +113,7 @@ export class WatchClient {
       if (content === undefined) continue;
       const flows = content.value.flows.map((flow) => readFlow("flow", flow));
       const positions = readWatchPositions("positions", content.value.positions);
-      yield { kind: content.$case, flows, complete: snapshotComplete, positions };
+      yield { shard: of.shard, kind: content.$case, flows, complete: snapshotComplete, positions };
     }
   }
 }
@@ -124,7 +127,9 @@ async function* together(
   shards: readonly number[],
   parts: readonly AsyncGenerator<Part, void, undefined>[],
   seen: readonly WatchPosition[],
+  watched: WatchedFlows,
 ): AsyncGenerator<Told, void, undefined> {
+  const currentOf = ({ shard, flows }: Part) => flows.filter((flow) => watched.isCurrent(flow, shard));
   const reached = new Map(seen.map((position) => [position.shard, position]));
   const isFresh = !shards.every((shard) => reached.has(shard));
   if (isFresh) reached.clear();
@@ -141,12 +146,20 @@ async function* together(
       if (done || value.kind !== "snapshot") throw new SnapshotNeeded("a shard told no snapshot");
       isComplete = value.complete;
       const positions = note(value.positions);
-      const event = { kind: "snapshot", flows: value.flows, first, complete: isComplete && isLast, positions } as const;
+      const event = {
+        kind: "snapshot",
+        flows: currentOf(value),
+        first,
+        complete: isComplete && isLast,
+        positions,
+      } as const;
       yield { event, positions };
     }
   }
-  for await (const { kind, flows, positions: told, complete } of merged(parts)) {
-    const positions = note(told);
+  for await (const part of merged(parts)) {
+    const { kind, complete } = part;
+    const flows = currentOf(part);
+    const positions = note(part.positions);
     if (kind === "changes") yield { event: { kind, flows, positions }, positions };
     else if (parts.length > 1) throw new SnapshotNeeded("a shard began anew");
     else yield { event: { kind, flows, first, complete, positions }, positions };

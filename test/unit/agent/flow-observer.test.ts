@@ -9,8 +9,12 @@ import type { Flow } from "../../../src/flow/flow.ts";
 import type { ConntrackRecord, ConntrackTcpState } from "../../../src/flow/observe.ts";
 import type { TcpSocket } from "../../../src/kernel/sock-diag-codec.ts";
 import type { Follow } from "../../../src/node/state.ts";
+import type { Layout } from "../../../src/placement/layout.ts";
 import { Layouts } from "../../../src/placement/layouts.ts";
 import { shardOf } from "../../../src/placement/shard.ts";
+import { desiredStateCodec } from "../../../src/rpc/desired-state.ts";
+import { digestOfState } from "../../../src/rpc/fields.ts";
+import { agentStateBytes } from "../../../src/rpc/node-codec.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
 import { agentState, ip, plain } from "../dataplane/agent-states.ts";
 
@@ -305,6 +309,25 @@ describe("the agent's flow observer", () => {
     rig.observer.watch(agentState([{ ...plain, private: own, layout: { buckets: 2, generation: 1 } }], []));
     await rig.observer.mark({ id: "again", address: publicAddress, snapshot: false });
     expect(rig.adopted).toHaveLength(1);
+  });
+
+  test("begins by the layout that its stored state has, and where flows move by the one before until it has told (K6)", async () => {
+    const codec = desiredStateCodec("agent");
+    const stored = (layout: Layout) => {
+      const state = agentState([{ ...plain, private: own, layout }], []);
+      const digest = digestOfState(agentStateBytes(state));
+      const fence = { term: 1n, leader: "c1", lease: "00".repeat(12), generation: 1n, digest };
+      const decoded = codec.decode(codec.encode({ kind: "agent", state, fence }));
+      if (!decoded.ok) throw new Error(decoded.message);
+      return decoded.value.state;
+    };
+    await rig.start(stored({ buckets: 2, generation: 1, before: 1 }));
+    expect(rig.layouts.of(publicAddress).buckets).toBe(1);
+    await rig.observer.mark({ id: "layout", address: publicAddress, snapshot: true });
+    expect(rig.layouts.of(publicAddress).buckets).toBe(2);
+    const next = new Rig();
+    next.observer.watch(stored({ buckets: 2, generation: 1 }));
+    expect(next.layouts.of(publicAddress)).toEqual({ buckets: 2, generation: 1 });
   });
 
   test("goes by a layout of which nothing moves at once, and never back (K5)", async () => {

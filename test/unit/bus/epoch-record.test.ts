@@ -72,6 +72,26 @@ describe("an epoch record", () => {
     expect(mirror.earlier).toHaveLength(3);
   });
 
+  test("that moves flows without saying from where is refused, unless the one before is not known (K5)", () => {
+    const told: string[] = [];
+    const mirror = new EpochMirror({ shards: 2, onMalformed: (key, why) => told.push(`${key} ${why}`) });
+    const take = (epoch: number, layout: object) =>
+      mirror.apply(epochKey(BigInt(epoch)), bytes({ ...byHand, epoch, buckets: { "203.0.113.10": layout } }));
+    take(2, { buckets: 2, generation: 3 });
+    expect(mirror.current?.epoch).toBe(2n);
+    take(3, { buckets: 1, generation: 4 });
+    take(4, { buckets: 1, generation: 4 });
+    expect(mirror.current?.epoch).toBe(2n);
+    expect(told).toEqual(
+      [3, 4].map((n) => `epoch.${n} buckets.203.0.113.10.before: expected 2, as in epoch 2, found none`),
+    );
+    take(5, { buckets: 1, generation: 4, before: 2 });
+    take(6, { buckets: 1, generation: 4 });
+    expect(mirror.current?.epoch).toBe(6n);
+    take(9, { buckets: 2, generation: 5 });
+    expect(mirror.current?.epoch).toBe(9n);
+  });
+
   test.each<[string, unknown, string]>([
     [
       "with buckets of what is no address",

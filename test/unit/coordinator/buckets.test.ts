@@ -7,6 +7,7 @@ import { toldPositions } from "../../../src/coordinator/moved-flows.ts";
 import type { Assignment } from "../../../src/placement/assignment.ts";
 import type { Layout } from "../../../src/placement/layout.ts";
 import { setBuckets } from "../../../src/placement/operator-buckets.ts";
+import { hasPart } from "../../../src/remap/projection.ts";
 import { waitFor } from "../../../src/runtime/retry.ts";
 import type { PeerReplica, PeerReport } from "../../../src/tracker/peers.ts";
 import { SharedEpochs } from "../../support/epochs.ts";
@@ -126,6 +127,47 @@ describe("agents", () => {
     expect(toldPositions(cluster.cluster, address, next, shards)).toBeUndefined();
   });
 
+  test("that have told and are gone hold the layout before until they are back and have told again (K6)", async () => {
+    relay(layout);
+    await cluster.settle();
+    const node = cluster.node("vm-a");
+    cluster.disconnect(node);
+    expect(toldPositions(cluster.cluster, address, layout, shards)).toBeUndefined();
+    cluster.connect(node);
+    await cluster.settle();
+    expect(toldPositions(cluster.cluster, address, layout, shards)).toEqual(everywhere);
+  });
+
+  test("that are to let go of the address hold the layout before until a new leader hears that they have (K6)", async () => {
+    const source = cluster.node("vm-a");
+    source.offlineHook = true;
+    source.hookOutcome = undefined;
+    cluster.disconnect(source);
+    cluster.connect(source);
+    relay(layout);
+    await cluster.created(address, "vm-b", { offlineSource: true });
+    await cluster.until(() => source.agentState?.offline !== undefined);
+    cluster.disconnect(source);
+    cluster.lead();
+    relay(layout);
+    cluster.connect(cluster.node("vm-b"));
+    await cluster.settle();
+    const chain = cluster.cluster.chain(address);
+    expect(chain && cluster.cluster.agentsOf(chain)).toContain("vm-a");
+    expect(chain && hasPart("vm-a", chain)).toBe(false);
+    expect(toldPositions(cluster.cluster, address, layout, shards)).toBeUndefined();
+    cluster.connect(source);
+    await cluster.settle();
+    expect(toldPositions(cluster.cluster, address, layout, shards)).toEqual(everywhere);
+    cluster.disconnect(source);
+    await cluster.until(() => cluster.remaps.list(undefined, false)[0]?.phase === "completed");
+    cluster.lead();
+    relay(layout);
+    cluster.connect(cluster.node("vm-b"));
+    await cluster.settle();
+    expect(toldPositions(cluster.cluster, address, layout, shards)).toEqual(everywhere);
+  });
+
   test("have no order left, and the layout, once nothing moves", async () => {
     relay(layout);
     await cluster.settle();
@@ -147,7 +189,7 @@ describe("the layout before", () => {
     expect(haveApplied(first, [0, 1], positions, reports)).toBe(wanted);
   });
 
-  test("is given up by the leader, in an epoch of its own (K6)", async () => {
+  test("is given up by the leader, in an epoch of its own, unless an agent goes before it is (K6)", async () => {
     const cluster = new FakeCluster();
     for (const agent of cluster.agents) agent.positions = everywhere;
     cluster.connectAll();
@@ -159,6 +201,9 @@ describe("the layout before", () => {
     epochs.create(relaid.next);
     let leads = false;
     let applied = 0n;
+    let asked = 0;
+    /** An agent that goes while the trackers are asked. */
+    let goes = true;
     const bus = new MemoryBus();
     const told: string[] = [];
     using _listener = bus.listen("baton.cluster.address-settled", (data) => told.push(Buffer.from(data).toString()));
@@ -169,7 +214,11 @@ describe("the layout before", () => {
         epochs: epochs.view(),
         bus,
         leader: () => (leads ? { cluster: cluster.cluster } : undefined),
-        reports: async () => [reportOf("t1", { applied }), reportOf("t2", { applied })],
+        reports: async () => {
+          asked++;
+          if (goes) cluster.disconnect(cluster.node("vm-a"));
+          return [reportOf("t1", { applied }), reportOf("t2", { applied })];
+        },
         log: quietLog,
       },
       stop.signal,
@@ -178,6 +227,12 @@ describe("the layout before", () => {
     await cluster.settle();
     leads = true;
     applied = 9n;
+    await waitFor(() => asked > 0, { signal, timeoutMs: 10_000, what: "the trackers to be asked" });
+    await cluster.flush();
+    expect(epochs.created).toHaveLength(2);
+    goes = false;
+    cluster.connectAll();
+    await cluster.settle();
     await waitFor(() => told.length > 0, { signal, timeoutMs: 10_000, what: "the layout to settle" });
     stop.abort(new Error("the test ends"));
     await settling;

@@ -199,7 +199,16 @@ describe("an address with buckets", () => {
         return unary(raw, "countFlows", request, { signal, deadlineMs });
       },
     ],
-  ] as const)("refuses %s of who goes by an older layout, and names the epoch (K7)", async (_what, ask) => {
+  ] as const)("refuses %s of who goes by an older layout, and names the epoch (K7)", async (what, ask) => {
+    if (what !== "a look-up") {
+      // As where the instance has heard of the change, and the tracker has not.
+      await a?.publisher.adopt(publicAddress, moving);
+      await reached((await a?.publisher.snapshot(publicAddress, a.flows)) ?? []);
+      const unheard = dial(TrackerServiceClient, endpoint);
+      const refused = await ask(unheard).catch((refusal: unknown) => fromServiceError(refusal));
+      unheard.close();
+      expect(refused).toMatchObject({ code: "LAYOUT_CHANGED", stated: true, details: { epoch: "2" } });
+    }
     lay(moving);
     const raw = dial(TrackerServiceClient, endpoint);
     const error = await ask(raw).then(
@@ -208,6 +217,17 @@ describe("an address with buckets", () => {
     );
     raw.close();
     expect(error).toMatchObject({ code: "LAYOUT_CHANGED", stated: true, details: { epoch: "2" } });
+  });
+
+  test("is counted among all others by a client that has not heard of the change, and never said to be complete (K8)", async () => {
+    expect(await counted({})).toEqual({ flows: { "vm-a": 120, "vm-b": 80 }, complete: true });
+    await halfWay();
+    expect(await counted({})).toEqual({ flows: { "vm-a": 120, "vm-b": 80 }, complete: false });
+    const raw = dial(TrackerServiceClient, endpoint);
+    const request = { address: "", atLeast: [], shards: [], of: undefined, buckets: 0 };
+    const response = await unary(raw, "countFlows", request, { signal, deadlineMs });
+    raw.close();
+    expect(response.complete).toBe(false);
   });
 
   test("refuses a question for a shard that has none of its buckets", async () => {

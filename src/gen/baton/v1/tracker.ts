@@ -263,7 +263,10 @@ export interface AddressShard {
 export interface CountFlowsResponse {
   counts: FlowCount[];
   positions: ShardPosition[];
-  /** False while a shard concerned is being rebuilt: counts may then be too low. */
+  /**
+   * False while a shard concerned is being rebuilt: counts may then be too low; and without an address while flows of any
+   * are on their way to other shards: they may then be counted twice.
+   */
   complete: boolean;
 }
 
