@@ -83,10 +83,12 @@ describe("the hook that takes a host offline", () => {
 
   test("is not run again when the agent was started anew while it ran", async () => {
     const command = sh(`echo run >> ${directory}/ran; exec sleep 1`);
-    hook(command).instance.sync("r1");
+    const ended = hook(command).run("r1");
     await expect.poll(() => ran(lines)).toBe(true);
     expect(await hook(command).run("r1")).toMatchObject([{ id: "r1", outcome: "unheard" }]);
     expect(lines()).toEqual(["run"]);
+    // What it writes at its end must not come after its directory has gone.
+    await ended;
   });
 
   test("is told of only while it is asked for, and not run where none is configured", async () => {
