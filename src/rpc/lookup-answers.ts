@@ -3,7 +3,7 @@ import type { FlowAnswer } from "../flow/answer.ts";
 import type { Flow, FlowKey } from "../flow/flow.ts";
 import { openedAtAt } from "../flow/flow-words.ts";
 import type { FlowAnswerColumns, LookupFlowsRequest, LookupFlowsResponse } from "../gen/baton/v1/tracker.ts";
-import type { FoundPlace } from "../tracker/table.ts";
+import type { FoundPlace } from "../tracker/address-flows.ts";
 import { FieldFault, readCount, readName, readPresent, readText } from "./fields.ts";
 import { answerToProto } from "./flow-codec.ts";
 import { checkLengths, stateNumbers, statesByNumber, viewOf } from "./flow-columns.ts";
